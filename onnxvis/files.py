@@ -1,0 +1,83 @@
+"""Writing files whole or not at all, and names that are safe on every file system."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from onnxvis.errors import OutputError
+
+__all__ = ["atomic_writer", "one_line", "safe_name", "sha256", "write_atomic"]
+
+_RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+@contextmanager
+def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
+    """Open a binary file that appears at `path` only when the block ends without an error.
+
+    The bytes go to a temporary file in the same folder, which then replaces `path` in one step; on any error it is
+    removed and an older file at `path` stays as it was. Missing parent folders are made.
+    Raises OutputError when the folder cannot be written.
+    """
+    target = Path(path)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(prefix=".onnxvis-", suffix=".part", dir=target.parent)
+    except OSError as error:
+        raise OutputError(f"cannot write {one_line(target)}: {error.strerror}") from error
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+        Path(temporary).chmod(0o666 & ~_umask())
+        Path(temporary).replace(target)
+    except OSError as error:
+        raise OutputError(f"cannot write {one_line(target)}: {error.strerror or error}") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def write_atomic(path: Path | str, data: bytes) -> None:
+    """Write `data` to `path`, whole or not at all. Raises OutputError."""
+    with atomic_writer(path) as stream:
+        stream.write(data)
+
+
+def safe_name(text: str, limit: int = 80) -> str:
+    """A file name made from any text: letters, digits and `._-` only, at most `limit` characters.
+
+    Names that had to be cut keep a short hash of the whole text, so two long names stay apart. Never empty, never a
+    path, never starting with a dot, never a reserved Windows device name. Two texts may still give the same name where
+    they differ only in characters that were replaced: number the files.
+    """
+    clean = re.sub(r"[^A-Za-z0-9._-]+", "_", text[: 4 * limit]).strip("._-")
+    if not clean or _RESERVED.match(clean):
+        clean = f"_{clean}"
+    if len(clean) > limit or len(text) > 4 * limit:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        clean = f"{clean[: limit - 9]}-{digest}"
+    return clean
+
+
+def one_line(value: object, limit: int = 120) -> str:
+    """`value` as text that is safe inside a one-line message: no control characters, at most `limit` characters."""
+    text = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in str(value)[: 2 * limit])
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def sha256(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file, read in pieces of 1 MiB."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
