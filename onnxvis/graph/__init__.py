@@ -1,0 +1,1 @@
+"""Opening a model: read-only views of an ONNX graph."""

@@ -1,0 +1,115 @@
+"""Which axes of a rank-4 tensor are channels, height and width.
+
+ONNX's own spatial operators are always (batch, channels, height, width). Graphs that came from TensorFlow wrap them in
+Transposes, so that what stands between two of those is (batch, height, width, channels).
+"""
+
+from __future__ import annotations
+
+from onnxvis.graph.ops import LAYOUT_KEEPING, SPATIAL
+from onnxvis.graph.view import GraphView, Node
+
+__all__ = ["FeatureMaps", "guess_layout"]
+
+NCHW, NHWC = "NCHW", "NHWC"
+_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+_PICTURE_CHANNELS = (1, 3, 4)
+
+
+class FeatureMaps:
+    """The tensors of a graph that are pictures or feature maps, and how their axes lie.
+
+    `layouts` is {tensor: 'NCHW' | 'NHWC'} for the tensors of rank 4 whose axes are known: from a spatial operator that
+    makes or reads the tensor, and from there through everything that keeps the axes' order, forwards and backwards. A
+    picture input that nothing settles is judged by its shape.
+    """
+
+    def __init__(self, view: GraphView) -> None:
+        self.layouts = _find_layouts(view)
+        self._view = view
+
+    def __contains__(self, name: str) -> bool:
+        return name in self.layouts
+
+    def chw(self, name: str) -> tuple[int, int, int] | None:
+        """(channels, height, width) of a feature map whose sizes are known, else None."""
+        layout, shape = self.layouts.get(name), self._view.shape(name)
+        if layout is None or shape is None or len(shape) != 4:
+            return None
+        channels, height, width = shape[1:] if layout == NCHW else (shape[3], shape[1], shape[2])
+        if isinstance(channels, int) and isinstance(height, int) and isinstance(width, int):
+            return channels, height, width
+        return None
+
+
+def _find_layouts(view: GraphView) -> dict[str, str]:
+    layouts: dict[str, str] = {}
+    for node in view.nodes:
+        _forward(view, node, layouts)
+    for node in reversed(view.nodes):
+        _backward(view, node, layouts)
+    for tensor in view.inputs:
+        if tensor.name not in layouts and (guessed := guess_layout(tensor.shape)):
+            layouts[tensor.name] = guessed
+    for node in view.nodes:
+        _forward(view, node, layouts)
+    return layouts
+
+
+def guess_layout(shape: tuple[int | str | None, ...] | None) -> str | None:
+    """The layout of a picture tensor of this shape: the axis that can be 1, 3 or 4 is the channels; NCHW on a tie."""
+    if shape is None or len(shape) != 4:
+        return None
+    if shape[1] in _PICTURE_CHANNELS:
+        return NCHW
+    return NHWC if shape[3] in _PICTURE_CHANNELS else None
+
+
+def _forward(view: GraphView, node: Node, layouts: dict[str, str]) -> None:
+    if node.op in SPATIAL:
+        own = NHWC if node.op == "NhwcConv" or node.integer("channels_last", 0) else NCHW
+        _settle(view, node.inputs[:1], own, layouts)
+        _settle(view, node.outputs[:1], own, layouts)
+        return
+    known = next((layouts[name] for name in node.inputs if name in layouts), None)
+    if known is None:
+        return
+    if node.op == "Transpose":
+        turned = _turned(node, known)
+        if turned:
+            _settle(view, node.outputs, turned, layouts)
+    elif node.op in LAYOUT_KEEPING or (node.op.startswith("Reduce") and node.integer("keepdims", 1)):
+        _settle(view, node.outputs, known, layouts)
+
+
+def _backward(view: GraphView, node: Node, layouts: dict[str, str]) -> None:
+    known = next((layouts[name] for name in node.outputs if name in layouts), None)
+    if known is None:
+        return
+    if node.op == "Transpose":
+        turned = {NCHW: NHWC, NHWC: NCHW}[known] if _permutation(node) in (_TO_NHWC, _TO_NCHW) else known
+        if _turned(node, turned) == known:
+            _settle(view, node.inputs, turned, layouts)
+    elif node.op in LAYOUT_KEEPING:
+        _settle(view, node.inputs, known, layouts)
+
+
+def _settle(view: GraphView, names: tuple[str, ...], layout: str, layouts: dict[str, str]) -> None:
+    for name in names:
+        shape = view.shape(name)
+        if name in view.data_path and (shape is None or len(shape) == 4):
+            layouts.setdefault(name, layout)
+
+
+def _permutation(node: Node) -> tuple[int, ...]:
+    return node.ints("perm")
+
+
+def _turned(node: Node, layout: str) -> str | None:
+    """The layout after a Transpose; None where its result is neither of the two."""
+    order = _permutation(node)
+    if order == (0, 1, 2, 3):
+        return layout
+    if layout == NCHW:
+        return NHWC if order == _TO_NHWC else None
+    return NCHW if order == _TO_NCHW else None

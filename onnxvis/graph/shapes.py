@@ -1,0 +1,99 @@
+"""The shape and the type of every tensor, as far as they can be known without running the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, TypeProto, ValueInfoProto
+
+__all__ = ["Dim", "Shape", "TensorType", "dtype_name", "infer", "type_of"]
+
+Dim = int | str | None
+Shape = tuple[Dim, ...]
+TensorType = tuple[Shape | None, str]
+"""Shape (None where even the rank is unknown) and dtype ('' where unknown)."""
+
+
+def infer(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, TensorType]:
+    """Shape and dtype by tensor name, from ONNX's own inference with known values followed through.
+
+    `input_shapes` puts numbers where the model's inputs have free dimensions. What the model itself declares serves
+    where the inference says nothing, as for operators of other domains.
+    """
+    from onnx import shape_inference
+
+    declared = _declared(model)
+    concrete = _with_input_shapes(model, input_shapes) if input_shapes else model
+    try:
+        inferred = shape_inference.infer_shapes(concrete, data_prop=True)
+    except Exception:  # the inference is a help: on any complaint of its own the declared types remain
+        return declared
+    found = _declared(inferred)
+    return {name: _better(found.get(name), declared.get(name)) for name in {**declared, **found}}
+
+
+def type_of(value: TypeProto) -> TensorType:
+    """The shape and dtype a TypeProto declares; sequences, optionals and maps are ('', with no shape) of their kind."""
+    if not value.HasField("tensor_type"):
+        return None, value.WhichOneof("value") or ""
+    tensor = value.tensor_type
+    if not tensor.HasField("shape"):
+        return None, dtype_name(tensor.elem_type)
+    dims: list[Dim] = []
+    for dim in tensor.shape.dim:
+        if dim.HasField("dim_value"):
+            dims.append(dim.dim_value if dim.dim_value >= 0 else None)
+        else:
+            dims.append(dim.dim_param or None)
+    return tuple(dims), dtype_name(tensor.elem_type)
+
+
+def dtype_name(data_type: int) -> str:
+    """NumPy's name of an ONNX element type ('float32', 'bfloat16', 'float8e4m3fn', 'int4', …), '' where unknown."""
+    from onnx import TensorProto
+
+    renamed = {"float": "float32", "double": "float64", "undefined": ""}
+    name = TensorProto.DataType.Name(data_type).lower() if data_type in TensorProto.DataType.values() else ""
+    return renamed.get(name, name)
+
+
+def _declared(model: ModelProto) -> dict[str, TensorType]:
+    graph = model.graph
+    values: list[ValueInfoProto] = [*graph.value_info, *graph.output, *graph.input]
+    types = {value.name: type_of(value.type) for value in values}
+    types |= {tensor.name: (tuple(tensor.dims), dtype_name(tensor.data_type)) for tensor in graph.initializer}
+    types |= {
+        sparse.values.name: (tuple(sparse.dims), dtype_name(sparse.values.data_type))
+        for sparse in graph.sparse_initializer
+    }
+    return types
+
+
+def _with_input_shapes(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> ModelProto:
+    from onnx import ModelProto as Model
+
+    concrete = Model()
+    concrete.CopyFrom(model)
+    changed = False
+    for value in concrete.graph.input:
+        wanted = input_shapes.get(value.name)
+        if wanted is not None and type_of(value.type)[0] != wanted:
+            shape = value.type.tensor_type.shape
+            del shape.dim[:]
+            for size in wanted:
+                shape.dim.add(dim_value=size)
+            changed = True
+    if changed:
+        del concrete.graph.value_info[:]
+        for value in concrete.graph.output:
+            value.type.tensor_type.ClearField("shape")
+    return concrete
+
+
+def _better(found: TensorType | None, declared: TensorType | None) -> TensorType:
+    if found is None or declared is None:
+        return found or declared or (None, "")
+    shape = declared[0] if found[0] is None else found[0]
+    return shape, found[1] or declared[1]
