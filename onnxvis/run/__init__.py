@@ -1,0 +1,1 @@
+"""Running a graph with ONNX Runtime, and preparing what goes in."""
