@@ -36,7 +36,8 @@ def providers() -> list[str]:
 def automatic() -> str:
     """What `--provider auto` comes to, and why."""
     name, notes = resolve_provider("auto")
-    return "; ".join((name, *notes))
+    reasons = "; ".join(note.removeprefix("ran on the CPU: ") for note in notes)
+    return f"{name} ({reasons})" if reasons else name
 
 
 def problems() -> list[str]:

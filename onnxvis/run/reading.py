@@ -45,7 +45,7 @@ class Reading:
         if tensor is None or layout is None:
             return cls(model.inputs, None, None, given, 1)
         settings = resolve_preprocessing(
-            model.path, model.metadata, tensor, model.outputs, layout, flags or PreprocessFlags()
+            model.path, model.metadata, tensor, model.view.outputs, layout, flags or PreprocessFlags()
         )
         return cls(model.inputs, settings, layout, given, stride(model.metadata))
 

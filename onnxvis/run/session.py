@@ -14,9 +14,7 @@ import numpy as np
 
 from onnxvis.errors import InputError, ModelError, ProviderError
 from onnxvis.files import one_line
-from onnxvis.graph.external import PlacedTensor, Reference, reference, tensors_of
-from onnxvis.graph.skeleton import INLINE_LIMIT
-from onnxvis.rewrite.save import embed
+from onnxvis.graph.external import PlacedTensor, Reference, embed, reference, tensors_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -29,6 +27,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _KNOWN = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 _ASSIGNMENT_ENTRY = "session.record_ep_graph_assignment_info"
+_SOURCE_LINE = r"(?:/\S+/)?\w+\.(?:cc|cpp|h|hpp):\d+"
+_SIGNATURE = (
+    r"(?:[\w:<>*&]+ ){0,4}[\w:<>*&]*::[\w~<>]+\((?:[^()]|\([^()]*\))*\)"
+    r"(?: const)?(?:::<lambda[^>]*>)?(?: \[with [^\]]*\])?"
+)
 _INSTALL_CUDA = (
     "install it with: pip install 'onnxvis[cuda]' (needs an NVIDIA driver; `onnxvis doctor` says what is there)"
 )
@@ -38,8 +41,9 @@ _INSTALL_CUDA = (
 class RunOptions:
     """How to run: provider 'auto', 'cpu', 'cuda' or ONNX Runtime's own name; threads 0 means one a core.
 
-    `exact` turns every graph optimisation off, so that each tensor is computed as the graph says. `tf32` lets CUDA
-    round float32 products to 10 bits of mantissa.
+    `exact` turns every graph optimisation off, so that each tensor is computed as the graph says; only float16, which
+    the CPU computes in float32, is still rounded just where a tensor is an output. `tf32` lets CUDA round float32
+    products to 10 bits of mantissa.
     """
 
     provider: str = "auto"
@@ -107,6 +111,8 @@ class Session:
         if self._session is None:
             raise RuntimeError("the session is closed")
         wanted = list(self.outputs if outputs is None else outputs)
+        if not wanted:
+            return {}
         known = {item.name for item in self._session.get_inputs()}
         try:
             values = self._session.run(wanted, {name: value for name, value in feeds.items() if name in known})
@@ -213,14 +219,9 @@ def _session_options(folder: Path, options: RunOptions) -> SessionOptions:
 def _create(
     proto: ModelProto, folder: Path, settings: SessionOptions, providers: list[Any], name: str
 ) -> InferenceSession:
-    """Make the session; where ONNX Runtime needs a value it cannot read by reference, inline that one and try again.
-
-    Small ones are inlined from the start: its optimizer would look for them in the current directory.
-    """
+    """Make the session; where ONNX Runtime needs a value it cannot read by reference, inline that one and try again."""
     import onnxruntime
 
-    small = {item.name for item, found in _external(proto) if (found.length or 0) <= INLINE_LIMIT}
-    proto = _inline(proto, folder, small)
     while True:
         try:
             # Its own fallback would print to stdout and go on with another provider than the one asked for.
@@ -243,8 +244,6 @@ def _names(message: str, tensor: str) -> bool:
 
 def _inline(proto: ModelProto, folder: Path, names: set[str]) -> ModelProto:
     """`proto` with the external tensors of these names put into the message."""
-    if not names:
-        return proto
     copied = type(proto)()
     copied.CopyFrom(proto)
     for item, found in _external(copied):
@@ -267,8 +266,9 @@ def _placement(session: InferenceSession, provider: str, notes: tuple[str, ...])
 
 
 def _first_line(error: Exception) -> str:
-    """ONNX Runtime's complaint without its code, its source file and its stack."""
-    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
-    text = re.sub(r"(/\S+/)?\w+\.(cc|h):\d+ \S+( \[[^\]]*\])?", "", text)
-    return one_line(text.strip(), 300)
+    """ONNX Runtime's complaint without its code, its source file, its function's signature and its stack."""
+    text = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)[:4000]
+    text = re.sub(r"\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text)
+    text = re.sub(rf"{_SOURCE_LINE} {_SIGNATURE}", "", text)
+    text = re.sub(rf"{_SOURCE_LINE} \S+( \[[^\]]*\])?", "", text)
+    return one_line(re.sub(r"\s+", " ", text).strip(), 300)

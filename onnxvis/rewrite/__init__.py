@@ -1,0 +1,1 @@
+"""Changing a graph: ONNX to ONNX, always on a copy."""
