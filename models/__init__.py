@@ -1,0 +1,1 @@
+"""What the project makes itself: scenes, training recipes and the small networks that ship with it."""
