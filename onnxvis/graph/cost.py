@@ -6,20 +6,40 @@ import math
 from typing import TYPE_CHECKING
 
 from onnxvis.graph.ops import CONVOLUTIONS, MATRIX_PRODUCTS
+from onnxvis.graph.roles import find_role
 from onnxvis.graph.shapes import Shape
 from onnxvis.graph.view import GraphView, Node
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
+    from onnxvis.graph.weights import StoredTensor
 
-__all__ = ["macs", "parameters"]
+__all__ = ["carries_values", "macs", "parameters"]
 
-_SHAPE_TYPES = frozenset({"int64", "int32", "bool", "string"})
+_NOT_LEARNT = frozenset({"batch norm mean", "batch norm variance", "scale", "zero point"})
 
 
 def parameters(model: Model) -> int:
-    """Elements of all stored tensors but those of types that only carry shapes, indices and flags."""
-    return sum(stored.count for stored in model.weights.all() if stored.dtype not in _SHAPE_TYPES)
+    """How many numbers the model learnt, counted as its framework counts them.
+
+    Not counted: shapes, axes and flags, single numbers, a batch norm's running mean and variance, and the scales and
+    zero points of quantisation.
+    """
+    counted = 0
+    for stored in model.weights.all():
+        if carries_values(model, stored) and stored.shape and find_role(model.view, stored.name)[0] not in _NOT_LEARNT:
+            counted += stored.count
+    return counted
+
+
+def carries_values(model: Model, stored: StoredTensor) -> bool:
+    """Whether a stored tensor holds numbers to compute with, not a shape, an axis, an index or a flag.
+
+    By its type; an int32 tensor does where it is the bias or the kernel of a quantised layer.
+    """
+    if stored.dtype == "int32":
+        return find_role(model.view, stored.name)[0] in ("bias", "conv kernel", "fully connected weight")
+    return stored.dtype not in ("int64", "bool", "string", "")
 
 
 def macs(view: GraphView) -> int | None:
@@ -30,7 +50,7 @@ def macs(view: GraphView) -> int | None:
     """
     total = 0
     for node in view.nodes:
-        if node.op in CONVOLUTIONS | MATRIX_PRODUCTS and node.outputs[0] in view.data_path:
+        if node.op in CONVOLUTIONS | MATRIX_PRODUCTS and not view.data_path.isdisjoint(node.outputs):
             cost = _convolution(view, node) if node.op in CONVOLUTIONS else _product(view, node)
             if cost is None:
                 return None
@@ -39,17 +59,21 @@ def macs(view: GraphView) -> int | None:
 
 
 def _convolution(view: GraphView, node: Node) -> int | None:
-    weight = view.shape(node.inputs[3 if node.op == "QLinearConv" else 1])
-    counted = view.shape(node.inputs[0] if node.op == "ConvTranspose" else node.outputs[0])
+    weight = _shape(view, node.inputs, 3 if node.op == "QLinearConv" else 1)
+    counted = _shape(view, node.inputs if node.op == "ConvTranspose" else node.outputs, 0)
     return _multiply(counted, weight[1:] if weight else None)
 
 
 def _product(view: GraphView, node: Node) -> int | None:
-    left = view.shape(node.inputs[0])
+    left = _shape(view, node.inputs, 0)
     if not left:
         return None
     transposed = node.op in {"Gemm", "QGemm", "FusedGemm"} and node.integer("transA", 0)
-    return _multiply(view.shape(node.outputs[0]), (left[0 if transposed else -1],))
+    return _multiply(_shape(view, node.outputs, 0), (left[0 if transposed else -1],))
+
+
+def _shape(view: GraphView, names: tuple[str, ...], place: int) -> Shape | None:
+    return view.shape(names[place]) if place < len(names) else None
 
 
 def _multiply(first: Shape | None, second: Shape | None) -> int | None:

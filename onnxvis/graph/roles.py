@@ -23,7 +23,9 @@ _BY_PLACE: dict[str, tuple[str, ...]] = {
     "RNN": ("", "recurrent input weight", "recurrent weight", "bias"),
     "Gather": ("embedding",),
 }
-_HANDED_ON = frozenset({"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "DequantizeLinear"})
+_HANDED_ON = frozenset(
+    {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear"}
+)
 _MAX_STEPS = 8
 
 

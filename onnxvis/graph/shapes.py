@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from onnxvis.graph.folding import fold_shape_arithmetic
+from onnxvis.graph.ops import SHAPE_READERS
+
 if TYPE_CHECKING:
     from onnx import ModelProto, TypeProto, ValueInfoProto
 
 __all__ = ["Dim", "Shape", "TensorType", "dtype_name", "infer", "type_of"]
+
+_FOLDING_ROUNDS = 64  # ShuffleNet as PyTorch exports it needs one for each of its 13 pairs of slices
 
 Dim = int | str | None
 Shape = tuple[Dim, ...]
@@ -24,14 +29,32 @@ def infer(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None 
     """
     from onnx import shape_inference
 
+    # ONNX follows the values of a ConstantOfShape element by element: a size of 2⁶⁰ would never end.
+    follow = not any(node.op_type == "ConstantOfShape" for node in model.graph.node)
     declared = _declared(model)
     concrete = _with_input_shapes(model, input_shapes) if input_shapes else model
     try:
-        inferred = shape_inference.infer_shapes(concrete, data_prop=True)
+        inferred = shape_inference.infer_shapes(concrete, data_prop=follow)
     except Exception:  # the inference is a help: on any complaint of its own the declared types remain
         return declared
     found = _declared(inferred)
+    for _ in range(_FOLDING_ROUNDS):
+        if not _is_open(concrete, found) or (folded := fold_shape_arithmetic(concrete, found)) is None:
+            break
+        concrete, before = folded, found
+        found = _declared(shape_inference.infer_shapes(concrete, data_prop=follow))
+        if found == before:
+            break
     return {name: _better(found.get(name), declared.get(name)) for name in {**declared, **found}}
+
+
+def _is_open(model: ModelProto, found: Mapping[str, TensorType]) -> bool:
+    """Whether some tensor's shape is not known although the model computes with shapes."""
+    if not any(node.op_type in SHAPE_READERS for node in model.graph.node):
+        return False
+    names = (name for node in model.graph.node for name in node.output if name)
+    shapes = (found.get(name, (None, ""))[0] for name in names)
+    return any(shape is None or not all(isinstance(size, int) for size in shape) for shape in shapes)
 
 
 def type_of(value: TypeProto) -> TensorType:

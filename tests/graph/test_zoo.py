@@ -194,8 +194,8 @@ def test_numbers_say_nothing(name: str) -> None:
     scopes, numbers = build(name), build(name, names="numbers")
     assert [node.op_type for node in numbers.graph.node] == [node.op_type for node in scopes.graph.node]
     assert not any(node.name for node in numbers.graph.node)
-    tensors = [*numbers.graph.input, *numbers.graph.output, *numbers.graph.initializer]
-    assert all(tensor.name.isdigit() for tensor in tensors)
+    assert all(value.name.isdigit() for value in (*numbers.graph.input, *numbers.graph.output))
+    assert all(tensor.name.isdigit() for tensor in numbers.graph.initializer)
     for old, new in zip(scopes.graph.node, numbers.graph.node, strict=True):
         assert all(
             a.isdigit() == bool(b) for a, b in zip([*new.input, *new.output], [*old.input, *old.output], strict=True)

@@ -13,8 +13,10 @@ __all__ = ["number", "rename"]
 def rename(model: ModelProto, names: Mapping[str, str]) -> None:
     """Give each tensor that `names` maps its new name, wherever it is declared, written or read."""
     graph = model.graph
-    for info in (*graph.input, *graph.output, *graph.value_info, *graph.initializer):
+    for info in (*graph.input, *graph.output, *graph.value_info):
         info.name = names.get(info.name, info.name)
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
     for node in graph.node:
         for side in (node.input, node.output):
             side[:] = [names.get(name, name) for name in side]

@@ -1,0 +1,117 @@
+"""The stages, blocks and tensors of a model, as a table or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from onnxvis.graph.blocks import Block
+    from onnxvis.graph.load import Model
+
+__all__ = ["add_arguments", "describe", "run"]
+
+_NAME_WIDTH = 60
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`onnxvis layers MODEL [--json]`."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--all", action="store_true", help="list every tensor, not only the blocks")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what the model is made of."""
+    from onnxvis.graph.load import load
+
+    model = load(Path(options.model))
+    if options.json:
+        print(json.dumps(describe(model), indent=1))
+    else:
+        _print_table(model, options.all)
+    return 0
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """What `--json` prints: the model, its stages, and every tensor with its place."""
+    from onnxvis import __version__
+    from onnxvis.graph import cost
+
+    return {
+        "schema_version": 1,
+        "onnxvis_version": __version__,
+        "model": {
+            "path": str(model.path),
+            "sha256": model.sha256,
+            "producer": model.producer,
+            "opset": model.opset,
+            "parameters": cost.parameters(model),
+            "macs": cost.macs(model.view),
+            "inputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.inputs],
+            "outputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.outputs],
+            "assumed_shapes": {name: list(shape) for name, shape in model.assumed_shapes.items()},
+        },
+        "stages": [_stage(stage) for stage in model.stages()],
+        "parts": [{"name": part.name, "kind": part.kind, "output": part.output} for part in model.parts],
+        "tensors": [
+            {**_port(t.name, t.shape, t.dtype), "op": t.op, "part": t.part, "stage": t.stage, "block": t.block}
+            for t in model.tensors()
+        ],
+    }
+
+
+def _port(name: str, shape: object, dtype: str) -> dict[str, Any]:
+    return {"name": name, "shape": shape, "dtype": dtype}
+
+
+def _stage(stage: Block) -> dict[str, Any]:
+    blocks = [{"name": block.name, "kind": block.kind, "output": block.output} for block in stage.children]
+    sizes = {"channels": stage.channels, "height": stage.height, "width": stage.width}
+    return {"name": stage.name, "output": stage.output, **sizes, "blocks": blocks}
+
+
+def _print_table(model: Model, every: bool) -> None:
+    from onnxvis.files import one_line
+    from onnxvis.graph import cost
+
+    macs = cost.macs(model.view)
+    work = f", {macs:,} multiply-accumulates" if macs is not None else ""
+    print(f"{model.name}: opset {model.opset}, {cost.parameters(model):,} parameters{work}")
+    for tensor in model.inputs:
+        print(f"  input   {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {_dims(tensor.shape)}")
+    for tensor in model.outputs:
+        print(f"  output  {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {_dims(tensor.shape)}")
+    for name, shape in model.assumed_shapes.items():
+        print(f"  sizes below are for {one_line(name, _NAME_WIDTH)} of {' × '.join(map(str, shape))}")
+    if not model.parts:
+        print("  no feature maps: nothing here is convolved over a picture")
+    for part in model.parts:
+        print(_line(model, part, 0))
+        for child in part.children:
+            print(_line(model, child, 1))
+            for block in child.children if part.name == "backbone" else ():
+                print(_line(model, block, 2))
+    if every or not model.parts:
+        for item in model.tensors():
+            print(f"  {item.op:<20} {_dims(item.shape):<20} {item.block or item.part:<16} {one_line(item.name)}")
+
+
+def _line(model: Model, block: Block, depth: int) -> str:
+    from onnxvis.files import one_line
+
+    name = f"{'  ' * depth}{one_line(block.name, 40)}"
+    shape = model.view.shape(block.output)
+    is_map = shape is not None and len(shape) == 4
+    size = f"{block.channels} × {block.height} × {block.width}" if is_map else _dims(shape)
+    return f"  {name:<32} {block.kind:<18} {size:<20} {one_line(block.output, _NAME_WIDTH)}"
+
+
+def _dims(shape: tuple[int | str | None, ...] | None) -> str:
+    if shape is None:
+        return "unknown shape"
+    from onnxvis.files import one_line
+
+    return " × ".join("?" if size is None else one_line(size, 12) for size in shape) or "scalar"

@@ -1,0 +1,119 @@
+"""Options that several commands share, and what they mean once read."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from onnxvis.errors import UsageError
+
+if TYPE_CHECKING:
+    from onnxvis.run.session import RunOptions
+    from onnxvis.run.settings import PreprocessFlags
+
+__all__ = [
+    "add_input_options",
+    "add_look_options",
+    "add_quiet",
+    "add_run_options",
+    "command_line",
+    "preprocess_flags",
+    "run_options",
+]
+
+_COLORMAPS = ("gray", "viridis", "magma", "turbo", "jet", "coolwarm")
+_STRETCHES = ("channel", "tensor", "clip99", "none")
+
+
+def add_input_options(parser: argparse.ArgumentParser) -> None:
+    """How pictures are prepared."""
+    group = parser.add_argument_group(
+        "how pictures are prepared", "default: what the model's metadata or files beside it say, else a guess"
+    )
+    group.add_argument("--preprocess", metavar="PRESET", help="imagenet, unit, signed, half, caffe, raw or yolo")
+    group.add_argument("--size", metavar="N|HxW|native", help="height and width fed to the model")
+    group.add_argument("--fit", choices=("stretch", "crop", "letterbox"), help="how the picture comes to that size")
+    group.add_argument("--shorter", metavar="N", help="with --fit crop: the shorter side before cropping")
+    group.add_argument("--interpolation", choices=("nearest", "linear", "cubic", "area"))
+    group.add_argument("--mean", metavar="A[,B,C]", help="subtracted after --divide, in the order fed")
+    group.add_argument("--std", metavar="A[,B,C]", help="divided by after --mean")
+    group.add_argument("--divide", metavar="X", help="pixels (0-255) are divided by this first")
+    order = group.add_mutually_exclusive_group()
+    order.add_argument("--bgr", action="store_const", const=True, dest="bgr", help="feed blue first")
+    order.add_argument("--rgb", action="store_const", const=False, dest="bgr", help="feed red first")
+    group.add_argument(
+        "--max-pixels",
+        type=int,
+        default=100_000_000,
+        metavar="N",
+        help="refuse pictures with more pixels than this, before decoding them (default: %(default)s)",
+    )
+    group.add_argument(
+        "--feed",
+        metavar="NAME=VALUE",
+        action="append",
+        default=[],
+        help="a further input: a number, a list or an .npy file",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser, *, exact: bool = True) -> None:
+    """Where and how the model runs."""
+    group = parser.add_argument_group("how the model runs")
+    group.add_argument(
+        "--provider",
+        default="auto",
+        metavar="NAME",
+        help="auto, cpu, cuda, or any provider of ONNX Runtime by name (default: %(default)s)",
+    )
+    group.add_argument(
+        "--threads",
+        type=int,
+        default=0,
+        metavar="N",
+        help="threads of one operation; 0: one a core (default: %(default)s)",
+    )
+    if exact:
+        group.add_argument("--exact", action="store_true", help="run what is exposed with every graph optimisation off")
+
+
+def add_look_options(parser: argparse.ArgumentParser) -> None:
+    """How maps are coloured."""
+    group = parser.add_argument_group("how maps are drawn")
+    group.add_argument("--colormap", choices=_COLORMAPS, default="viridis", help="default: %(default)s")
+    group.add_argument(
+        "--stretch",
+        choices=_STRETCHES,
+        default="channel",
+        help="what spans the colours: each channel's range, the tensor's, the middle 98 %%, or 0-1 as it is "
+        "(default: %(default)s)",
+    )
+
+
+def add_quiet(parser: argparse.ArgumentParser) -> None:
+    """Whether progress is told."""
+    parser.add_argument("--quiet", action="store_true", help="no progress on stderr")
+
+
+def preprocess_flags(options: argparse.Namespace) -> PreprocessFlags:
+    """The preprocessing that the command line asks for. Raises UsageError."""
+    from onnxvis.run.settings import PreprocessFlags
+
+    names = ("size", "fit", "shorter", "interpolation", "mean", "std", "divide", "bgr")
+    return PreprocessFlags.parse(preset=options.preprocess, **{name: getattr(options, name) for name in names})
+
+
+def run_options(options: argparse.Namespace) -> RunOptions:
+    """The provider and threads that the command line asks for. Raises UsageError."""
+    from onnxvis.run.session import RunOptions
+
+    if options.threads < 0:
+        raise UsageError(f"--threads {options.threads} is no number of threads; give 0 for one a core")
+    return RunOptions(options.provider, options.threads, getattr(options, "exact", False))
+
+
+def command_line() -> str:
+    """The command as it was typed, for the report to say how to make it again."""
+    return shlex.join(["onnxvis", *sys.argv[1:]])

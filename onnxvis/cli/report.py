@@ -1,0 +1,80 @@
+"""One offline HTML page that shows a model from the inside."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from onnxvis.cli import options as shared
+from onnxvis.cli.progress import Progress
+from onnxvis.errors import UsageError
+
+__all__ = ["add_arguments", "add_page_options", "run", "write_report"]
+
+_LARGEST_BUDGET = 1e6
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`onnxvis report MODEL [INPUT ...]`."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("inputs", metavar="INPUT", nargs="*", help="pictures, folders of pictures, .npy or .npz arrays")
+    add_page_options(parser)
+    parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
+    shared.add_input_options(parser)
+
+
+def add_page_options(parser: argparse.ArgumentParser) -> None:
+    """What `report` and `demo` share."""
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: %(default)s"
+    )
+    parser.add_argument("--open", action="store_true", help="show the page in the browser")
+    parser.add_argument(
+        "--budget", metavar="MB", type=float, default=10.0, help="size of the page at most (default: %(default)s)"
+    )
+    shared.add_run_options(parser)
+    shared.add_look_options(parser)
+    shared.add_quiet(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the report and print its path."""
+    return write_report(options, Path(options.model), options.inputs, options.labels)
+
+
+def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str | Path], labels: Path | None) -> int:
+    """Build the page for `model`, write it whole or not at all, and print where it is."""
+    from onnxvis.files import one_line, write_atomic
+    from onnxvis.graph.load import load
+    from onnxvis.run.settings import PreprocessFlags
+    from onnxvis.show.maps import Look
+    from onnxvis.show.render import render
+    from onnxvis.show.report import ReportOptions, build_page
+    from onnxvis.show.target import refuse_overwriting
+
+    if not 0 < options.budget < _LARGEST_BUDGET:
+        raise UsageError(f"--budget {options.budget:g} is no size for a page; give megabytes above 0")
+    settings = ReportOptions(
+        run=shared.run_options(options),
+        preprocess=shared.preprocess_flags(options) if hasattr(options, "preprocess") else PreprocessFlags(),
+        labels=labels,
+        feeds=tuple(getattr(options, "feed", ())),
+        max_pixels=getattr(options, "max_pixels", ReportOptions.max_pixels),
+        look=Look(options.colormap, options.stretch),
+        budget=int(options.budget * 1e6),
+        command=shared.command_line(),
+    )
+    with Progress(options.quiet) as progress:
+        progress(f"opening {one_line(model.name)}")
+        opened = load(model)
+        refuse_overwriting(options.output, opened, [*inputs, *filter(None, [labels])])
+        page = build_page(opened, inputs, settings, progress)
+        progress("writing the page")
+        write_atomic(options.output, render(page).encode())
+    print(options.output)
+    if options.open:
+        import webbrowser
+
+        webbrowser.open(options.output.resolve().as_uri())
+    return 0

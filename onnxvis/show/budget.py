@@ -1,0 +1,68 @@
+"""Which pictures fit on the page: by stated priority, never more bytes than allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = ["DEFAULT_BUDGET", "Candidate", "Choice", "block_priorities", "choose", "page_bytes"]
+
+DEFAULT_BUDGET = 10_000_000
+"""Bytes of a whole report, unless told otherwise."""
+
+_BYTES_A_CHANNEL = 66
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """Something that could be shown: a lower `priority` goes first, equal ones in the order given."""
+
+    name: str
+    priority: int
+    size: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What fits, in the order given, what does not, and the bytes that the chosen take."""
+
+    chosen: tuple[Candidate, ...]
+    left_out: tuple[Candidate, ...]
+    size: int
+
+
+def choose(candidates: Iterable[Candidate], budget: int) -> Choice:
+    """Take candidates by priority while they fit.
+
+    One that is too large for what is left is passed over, and smaller ones after it may still fit: so nothing is shown
+    in place of something of higher priority that would have fitted instead.
+    """
+    every = list(candidates)
+    order = sorted(range(len(every)), key=lambda index: (every[index].priority, index))
+    taken, spent = set(), 0
+    for index in order:
+        if spent + every[index].size <= budget:
+            taken.add(index)
+            spent += every[index].size
+    chosen = tuple(candidate for index, candidate in enumerate(every) if index in taken)
+    left_out = tuple(candidate for index, candidate in enumerate(every) if index not in taken)
+    return Choice(chosen, left_out, spent)
+
+
+def block_priorities(blocks: Sequence[int]) -> list[list[int]]:
+    """Priorities for the blocks of each stage, given how many blocks each stage has; stages themselves are 0.
+
+    First the last block of every stage (1), then all others in depth order (2, 3, …): every stage keeps some picture
+    of how it ends before any stage is shown in full.
+    """
+    result, following = [], 2
+    for count in blocks:
+        row = list(range(following, following + max(0, count - 1)))
+        following += len(row)
+        result.append(row + [1] * min(1, count))
+    return result
+
+
+def page_bytes(png: int, channels: int) -> int:
+    """Bytes that a mosaic of `png` bytes takes on the page: as base64, with the numbers of its channels."""
+    return -(-png // 3) * 4 + _BYTES_A_CHANNEL * channels

@@ -1,0 +1,45 @@
+"""One titled page of feature maps, a caption under each."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from onnxvis.show.mosaic import upscale
+
+__all__ = ["titled_sheet"]
+
+Array = np.ndarray[Any, np.dtype[np.uint8]]
+
+_TILE, _GAP, _CAPTION, _TITLE = 128, 12, 20, 40
+_TEXT, _GROUND = 255, 0
+
+
+def titled_sheet(indices: Array, title: str, columns: int = 0, tile: int = 0) -> Array:
+    """`indices` (K, H, W) uint8 as a page (R, C) uint8 of palette indices: title on top, 'channel k' under each map.
+
+    Maps are enlarged with nearest pixels to `tile` pixels (128 where it is 0). `columns` 0 makes the page about square.
+    Text is drawn in index 255, the ground is index 0.
+    """
+    maps = [upscale(pixels, tile or _TILE) for pixels in indices]
+    height, width = maps[0].shape
+    columns = min(columns or math.ceil(math.sqrt(len(maps))), len(maps))
+    rows = math.ceil(len(maps) / columns)
+    step_x, step_y = max(width, 88) + _GAP, height + _CAPTION + _GAP
+    wide = max(columns * step_x, math.ceil(_font(18).getlength(title)) + _GAP)
+    page = Image.new("L", (wide + _GAP, _TITLE + rows * step_y), _GROUND)
+    draw = ImageDraw.Draw(page)
+    draw.fontmode = "1"  # no smoothing: in-between indices would be other colours
+    draw.text((_GAP, 10), title, _TEXT, _font(18))
+    for channel, pixels in enumerate(maps):
+        left, top = _GAP + channel % columns * step_x, _TITLE + channel // columns * step_y
+        page.paste(Image.fromarray(pixels), (left, top))
+        draw.text((left, top + height + 3), f"channel {channel}", _TEXT, _font(13))
+    return np.asarray(page)
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)

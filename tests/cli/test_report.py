@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import webbrowser
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxvis.cli.main import main
+from onnxvis.show import render
+from tests.cli.conftest import Fails
+from tests.tiny import from_text, photo, tiny, write
+
+UNIT = ("--preprocess", "unit", "--fit", "stretch", "--provider", "cpu", "--threads", "1")
+
+
+def run(*arguments: str | Path) -> int:
+    return main(["report", *map(str, arguments)])
+
+
+def test_stdout_is_the_path_alone(
+    model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "new" / "r.html"
+    assert run(model, picture, "-o", target, *UNIT) == 0
+    said = capsys.readouterr()
+    assert said.out == f"{target}\n"
+    steps = said.err.splitlines()
+    assert steps[0] == "onnxvis: opening tiny.onnx"
+    assert steps[-1] == "onnxvis: writing the page"
+    assert len(steps) == len(set(steps))
+    assert target.read_text().startswith("<!doctype html>")
+    assert run(model, picture, "-o", target, "--quiet", *UNIT) == 0
+    assert capsys.readouterr() == (f"{target}\n", "")
+
+
+def test_the_default_is_report_html_here(model: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(model) == 0
+    assert "No picture was given" in (tmp_path / "report.html").read_text()
+
+
+def test_options_reach_the_page(model: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"<kind> {index}" for index in range(10)))
+    pictures = [photo(tmp_path, f"{seed}.png", seed=seed) for seed in range(2)]
+    options = ("--labels", labels, "--colormap", "magma", "--stretch", "tensor", "--exact", "--budget", "2.5")
+    assert run(model, *pictures, "-o", tmp_path / "r.html", *options, *UNIT) == 0
+    html = (tmp_path / "r.html").read_text()
+    assert "&lt;kind&gt; " in html
+    assert "GUESSED" not in html
+    assert 'value="magma"' in html
+    assert "all channels min–max" in html
+    assert "without graph optimisations" in html
+    assert "0.png" in html
+    assert "1.png" in html
+    assert len(html.encode()) <= 2_500_000
+
+
+def test_a_guess_is_at_the_top(model: Path, picture: Path, tmp_path: Path) -> None:
+    assert run(model, picture, "-o", tmp_path / "r.html") == 0
+    html = (tmp_path / "r.html").read_text()
+    assert html.index("GUESSED") < html.index("<h1>")
+    assert "--preprocess imagenet --size 32x32" in html
+
+
+def test_a_model_that_takes_no_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(
+        from_text("g (float[1,7] x) => (float[1,7] y) <float[7] w = {1,2,3,4,5,6,7}> { y = Mul(x, w) }"), tmp_path
+    )
+    assert run(path, "-o", tmp_path / "r.html") == 0
+    assert "takes no picture" in (tmp_path / "r.html").read_text()
+
+
+def test_open_shows_the_page(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", shown.append)
+    assert run(model, "-o", tmp_path / "a b.html", "--open") == 0
+    assert shown == [(tmp_path / "a b.html").resolve().as_uri()]
+
+
+def test_an_error_midway_leaves_the_old_page(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "r.html"
+    target.write_text("old")
+    before = sorted(item.name for item in tmp_path.iterdir())
+    for error, code in ((KeyboardInterrupt(), 130), (MemoryError("no memory"), 2), (OSError(28, "disk full"), 2)):
+
+        def fail(page: object, error: BaseException = error) -> str:
+            raise error
+
+        monkeypatch.setattr(render, "render", fail)
+        assert run(model, "-o", target) == code
+        assert capsys.readouterr().out == ""
+        assert target.read_text() == "old"
+        assert sorted(item.name for item in tmp_path.iterdir()) == before
+
+
+def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    out = ("-o", tmp_path / "r.html")
+    (tmp_path / "bad.png").write_bytes(picture.read_bytes()[:100])
+    (tmp_path / "empty").mkdir()
+    cases: list[tuple[tuple[str | Path, ...], str]] = [
+        ((tmp_path / "none.png", *out), "cannot read"),
+        ((tmp_path / "bad.png", *out), "bad.png"),
+        ((tmp_path / "empty", *out), "nothing in"),
+        ((picture, *out, "--size", "10"), "--size 10x10 does not fit"),
+        ((picture, *out, "--std", "0"), "std and divide not zero"),
+        ((picture, *out, "--labels", tmp_path / "none.txt"), "cannot read"),
+        ((picture, *out, "--provider", "cuda9"), "provider 'cuda9'"),
+        ((picture, *out, "--budget", "0"), "--budget 0 is no size for a page"),
+        ((picture, *out, "--budget", "nan"), "--budget nan is no size for a page"),
+        ((picture, *out, "--budget", "inf"), "--budget inf is no size for a page"),
+        ((picture, "-o", model), "the model or its weights, which are never changed"),
+        ((picture, "-o", picture), "one of the inputs"),
+        ((picture, "-o", picture / "r.html"), "cannot write"),
+        ((picture, "-o", tmp_path / "empty"), "cannot write"),
+    ]
+    for arguments, words in cases:
+        assert words in fails("report", model, *arguments)
+        assert not (tmp_path / "r.html").exists()
+    assert (tmp_path / "empty").is_dir()
+
+
+def test_links_and_weights_are_not_written_over(tmp_path: Path, fails: Fails) -> None:
+    proto = tiny()
+    onnx.external_data_helper.convert_model_to_external_data(proto, location="w.bin", size_threshold=0)
+    onnx.save_model(proto, tmp_path / "m.onnx")
+    before = (tmp_path / "w.bin").read_bytes()
+    (tmp_path / "link.html").symlink_to(tmp_path / "w.bin")
+    (tmp_path / "hard.html").hardlink_to(tmp_path / "m.onnx")
+    for name in ("w.bin", "link.html", "hard.html"):
+        assert "never changed" in fails("report", tmp_path / "m.onnx", "-o", tmp_path / name)
+    assert (tmp_path / "w.bin").read_bytes() == before
+
+
+def test_arrays_of_another_shape(model: Path, tmp_path: Path, fails: Fails) -> None:
+    np.savez(tmp_path / "x.npz", image=np.zeros((1, 3, 16, 16), np.float32))
+    assert "(1, 3, 16, 16)" in fails("report", model, tmp_path / "x.npz", "-o", tmp_path / "r.html")

@@ -1,0 +1,31 @@
+"""A page on which every text that may come from a model, a file name or a label is hostile."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+from tests.show.sample import sample_page
+
+HOSTILE = (
+    "</script></style></pre></title>--><img src=x onerror=alert(1)><svg/onload=alert(2)>\"'`&{{ 7*7 }}{% raw %}"
+    "\n\r\t\x00\u202egnp.live\u2066\u200b "
+)
+LONG = HOSTILE + "x" * 60_000 + "END"
+_KEPT = {"colormap", "media_type", "level", "stretch"}
+
+
+def _poison(value: Any, name: str = "") -> Any:
+    """`value` with each string in it replaced, through tuples and dataclasses; arrays and bytes stay."""
+    if isinstance(value, str):
+        return value if name in _KEPT else LONG
+    if isinstance(value, tuple):
+        return tuple(_poison(item) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{f.name: _poison(getattr(value, f.name), f.name) for f in fields(value)})
+    return value
+
+
+def hostile_page() -> Any:
+    """The sample page, poisoned."""
+    return _poison(sample_page(layers=6))

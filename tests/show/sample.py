@@ -1,0 +1,208 @@
+"""A page with plausible contents, for tests: random convolutions of a drawn scene, in the shape of a small ResNet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from onnxvis.measure.channels import channel_statistics
+from onnxvis.measure.statistics import summarise
+from onnxvis.show.colormap import palette
+from onnxvis.show.merge import merge, overlay
+from onnxvis.show.mosaic import mosaic, stretch
+from onnxvis.show.page import (
+    Fact,
+    Guess,
+    InputCard,
+    LayerRow,
+    LeftOut,
+    MapCard,
+    ModelCard,
+    MosaicCard,
+    Notice,
+    OutputCard,
+    Page,
+    Picture,
+    Port,
+    RunCard,
+    Score,
+    WeightCard,
+)
+from onnxvis.show.png import encode_indexed, encode_jpeg, encode_rgb
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+def scene(size: int = 128) -> NDArray[np.uint8]:
+    """(size, size, 3) uint8 RGB: a few shapes on a gradient."""
+    picture = np.zeros((size, size, 3), np.uint8)
+    picture[:] = np.linspace(40, 190, size, dtype=np.uint8)[:, None, None]
+    cv2.circle(picture, (size // 3, size // 2), size // 5, (220, 90, 60), -1)
+    cv2.rectangle(picture, (size // 2, size // 4), (size - size // 8, size // 2), (60, 120, 220), -1)
+    return picture
+
+
+def feature_maps(picture: NDArray[np.uint8], channels: int, size: int, seed: int) -> NDArray[np.float32]:
+    """(channels, size, size) float32: rectified random 5 × 5 convolutions; channel 1 is all zero."""
+    random = np.random.default_rng(seed)
+    small = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(np.float32) / 255 - 0.5
+    kernels = random.standard_normal((channels, 5, 5)).astype(np.float32) / 5
+    mixed = small @ random.standard_normal((3, channels)).astype(np.float32)
+    filtered = [cv2.filter2D(mixed[:, :, k], -1, kernels[k]) for k in range(channels)]
+    maps: NDArray[np.float32] = np.maximum(np.stack(filtered), 0).astype(np.float32)
+    maps[min(1, channels - 1)] = 0
+    return maps
+
+
+def map_card(
+    name: str, picture: NDArray[np.uint8], channels: int, size: int, seed: int, children: tuple[MapCard, ...] = ()
+) -> MapCard:
+    maps = feature_maps(picture, channels, size, seed)
+    stretched = stretch(maps, "channel")
+    laid = mosaic(stretched.indices)
+    over = overlay(picture, merge(maps, "mean"), palette("viridis"), 0.65, gray=True)
+    return MapCard(
+        name=name,
+        tensor=f"/{name.replace('.', '/')}/relu/Relu_output_0",
+        kind="residual" if "." in name else "stage",
+        channels=channels,
+        height=size,
+        width=size,
+        part="stem" if name == "stem" else "backbone",
+        statistics=channel_statistics(maps),
+        merged=Picture(encode_jpeg(over), over.shape[1], over.shape[0], f"{name} over the input", "image/jpeg"),
+        merged_how="mean of the channels",
+        mosaic=MosaicCard(
+            png=encode_indexed(laid.pixels, palette("viridis")),
+            columns=laid.columns,
+            rows=laid.rows,
+            tile_height=laid.tile_height,
+            tile_width=laid.tile_width,
+            gap=laid.gap,
+            stretch="channel",
+            low=tuple(stretched.low.tolist()),
+            high=tuple(stretched.high.tolist()),
+        ),
+        children=children,
+    )
+
+
+def input_card(picture: NDArray[np.uint8], plan: tuple[tuple[str, int, int, int], ...]) -> InputCard:
+    stages = []
+    for number, (name, channels, size, blocks) in enumerate(plan):
+        inside = tuple(
+            map_card(f"{name}.block{b + 1}", picture, channels, size, 100 * number + b + 1) for b in range(blocks)
+        )
+        stages.append(map_card(name, picture, channels, size, 100 * number, inside))
+    scores = ((967, "espresso", 0.8123), (504, "coffee mug", 0.102), (968, "cup", 0.0611), (809, "soup bowl", 0.0102))
+    return InputCard(
+        name="coffee.png",
+        picture=Picture(encode_rgb(picture), picture.shape[1], picture.shape[0], "the input as the model saw it"),
+        preparation=(
+            Fact("Original", "600 × 400 RGB"),
+            Fact("Resized", "shorter side to 256, bilinear"),
+            Fact("Cropped", "centre 224 × 224"),
+            Fact("Scaled", "÷ 255, − mean (0.485, 0.456, 0.406), ÷ std (0.229, 0.224, 0.225)"),
+            Fact("Chosen by", "guess: imagenet"),
+        ),
+        outputs=(
+            OutputCard(
+                "logits",
+                (1, 1000),
+                "float32",
+                scores=tuple(Score(*score) for score in (*scores, (666, "mortar", 0.00042))),
+                scores_are="softmax of the logits",
+                max_abs_difference=3.1e-6,
+                relative_difference=2.4e-7,
+            ),
+            OutputCard("features", (1, 512), "float32", max_abs_difference=0.0, relative_difference=0.0),
+        ),
+        stages=tuple(stages),
+    )
+
+
+def weight_cards(count: int) -> tuple[WeightCard, ...]:
+    random = np.random.default_rng(3)
+    cards = []
+    for index in range(count):
+        bias = index % 3 == 2
+        values = random.standard_normal(64 if bias else 20_000) * (0.02 + 0.01 * (index % 5)) + 0.003 * (index % 4)
+        if index % 5 == 4:
+            values = random.laplace(0, 0.03, values.size)
+        cards.append(
+            WeightCard(
+                name=f"layer{1 + index // 12}.{index // 6 % 2}.conv{1 + index % 2}.{'bias' if bias else 'weight'}",
+                role="bias" if bias else "kernel",
+                op="Conv",
+                shape=(64,) if bias else (64, 64, 3, 3),
+                dtype="float32",
+                statistics=summarise(values.astype(np.float32)),
+                storage="initializer",
+            )
+        )
+    return tuple(cards)
+
+
+def layer_rows(count: int) -> tuple[LayerRow, ...]:
+    operators = ("Conv", "BatchNormalization", "Relu", "Conv", "Add")
+    rows = []
+    for index in range(count):
+        stage, block, op = f"layer{1 + index // 15}", index // 5 % 3, operators[index % 5]
+        name = f"/{stage}/{stage}.{block}/{op.lower()}/{op}_output_0"
+        rows.append(LayerRow(name, op, (1, 64, 56, 56), "float32", "backbone", stage, f"{stage}.block{block + 1}"))
+    return tuple(rows)
+
+
+SMALL = (("stem", 8, 32, 0), ("layer1", 8, 32, 2), ("layer2", 12, 16, 1))
+
+
+def sample_page(
+    picture: NDArray[np.uint8] | None = None,
+    plan: tuple[tuple[str, int, int, int], ...] = SMALL,
+    weights: int = 6,
+    layers: int = 20,
+) -> Page:
+    """A whole page; `plan` lists the stages as name, channels, size and number of blocks."""
+    picture = scene() if picture is None else picture
+    return Page(
+        version="0.1.0",
+        model=ModelCard(
+            file="resnet18.onnx",
+            size_bytes=46_832_113,
+            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+            producer="pytorch 2.3.0",
+            opset="17",
+            parameters=11_689_512,
+            macs=1_814_073_344,
+            inputs=(Port("input", ("N", 3, 224, 224), "float32"),),
+            outputs=(Port("logits", ("N", 1000), "float32"), Port("features", ("N", 512), "float32")),
+            nodes=69,
+            metadata=(
+                Fact("task", "classify"),
+                Fact("names", "{0: 'tench', 1: 'goldfish', 2: 'great white shark'}" * 9),
+            ),
+        ),
+        run=RunCard(
+            provider="CPUExecutionProvider",
+            versions=(Fact("onnxvis", "0.1.0"), Fact("onnxruntime", "1.31.0"), Fact("onnx", "1.23.0")),
+            date="2026-01-31 12:00 UTC",
+            seconds=(("Deployed run", 0.0213), ("Exposed run", 0.0312), ("Whole report", 1.42)),
+            provider_note="auto: no CUDA device was found, so the CPU ran it",
+        ),
+        inputs=(input_card(picture, plan),),
+        weights=weight_cards(weights),
+        layers=layer_rows(layers),
+        guess=Guess(
+            "imagenet, RGB, 224 × 224",
+            "The outputs look like 1,000 class scores, and neither the model nor a file beside it says more.",
+            "--preprocess imagenet --size 224",
+        ),
+        notices=(Notice("1 of 64 channels of layer1 is constant on this input.", "warning", "Dead channels."),),
+        left_out=(LeftOut("layer3.block1", 812_345, "over the budget; show it with --budget 20"),),
+        budget_bytes=10_000_000,
+        command="onnxvis report resnet18.onnx coffee.png",
+        layers_note="",
+    )

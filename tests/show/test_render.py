@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from onnxvis.errors import UsageError
+from onnxvis.show.page import OutputCard, Page, Score
+from onnxvis.show.render import render
+from tests.show.hostile import HOSTILE, hostile_page
+from tests.show.sample import sample_page
+
+VOID = {"meta", "link", "img", "input", "br", "rect", "path"}
+
+
+class Reader(HTMLParser):
+    """What a browser would read: each element with its attributes, balanced tags, and the text outside scripts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.texts: list[str] = []
+        self.contents: dict[str, list[str]] = {}
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs)
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] in ("script", "style"):
+            self.contents.setdefault(self.open[-1], []).append(data)
+        else:
+            self.texts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def read(page: Page) -> Reader:
+    reader = Reader()
+    reader.feed(render(page))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.fixture(scope="module")
+def sample() -> Reader:
+    return read(sample_page())
+
+
+def test_everything_on_the_page_is_laid_out(sample: Reader) -> None:
+    text = " ".join(" ".join(sample.texts).split())
+    for expected in (
+        "GUESSED", "--preprocess imagenet --size 224", "resnet18.onnx", "11.7 M", "1.81 G", "46.8 MB", "pytorch 2.3.0",
+        "N × 3 × 224 × 224", "CPUExecutionProvider", "onnxruntime", "1.31.0", "Dead channels.", "espresso", "0.8123",
+        "centre 224 × 224", "3.1e−6", "2.4e−7", "Mean of the channels", "layer2.block1", "1 constant", "kernel", "Conv",
+        "64 × 64 × 3 × 3", "812 kB", "over the budget", "2026-01-31 12:00 UTC", "Scripts are off",
+    ):  # fmt: skip
+        assert expected in text
+
+
+def test_only_the_two_hashed_sources_may_run(sample: Reader) -> None:
+    policy = next(m["content"] for m in sample.all("meta") if m.get("http-equiv") == "Content-Security-Policy")
+    assert policy
+    for directive in ("default-src 'none'", "img-src data: blob:", "base-uri 'none'", "form-action 'none'"):
+        assert directive in policy
+    style, script = sample.contents["style"][0], sample.contents["script"][0]
+    for directive, source in (("style-src", style), ("script-src", script)):
+        digest = base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
+        assert f"{directive} 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+def test_nothing_needs_what_the_policy_forbids(sample: Reader) -> None:
+    for tag, attributes in sample.elements:
+        assert not {name for name in attributes if name == "style" or name.startswith("on")}
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/")), (tag, attributes)
+    inert = [a for a in sample.all("script") if a]
+    assert len(inert) == 6
+    assert all(a["type"] == "application/octet-stream" for a in inert)
+
+
+def test_ids_are_unique_and_links_lead_somewhere(sample: Reader) -> None:
+    ids = [a["id"] for _, a in sample.elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    for link in sample.all("a"):
+        assert (link["href"] or "")[1:] in ids
+    for canvas in sample.all("canvas"):
+        assert canvas.get("data-sprite", ids[0]) in ids
+    for figure in (a for a in sample.all("figure") if a.get("data-numbers")):
+        assert figure["data-numbers"] in ids
+
+
+def test_sprites_are_the_pictures_byte_for_byte(sample: Reader) -> None:
+    page = sample_page()
+    stages = page.inputs[0].stages
+    cards = [card for stage in stages for card in (stage, *stage.children)]
+    sprites = [base64.b64decode(text) for text in sample.contents["script"][1:]]
+    assert sprites == [card.mosaic.png for card in cards if card.mosaic]
+    canvas = next(a for a in sample.all("canvas") if a.get("data-sprite") == "i1-s1-p")
+    mosaic = stages[0].mosaic
+    assert mosaic
+    assert int(canvas["width"] or 0) == mosaic.columns * (mosaic.tile_width + mosaic.gap) - mosaic.gap
+    assert int(canvas["height"] or 0) == mosaic.rows * (mosaic.tile_height + mosaic.gap) - mosaic.gap
+
+
+def test_hostile_texts_stay_texts() -> None:
+    hostile, sample = read(hostile_page()), read(sample_page(layers=6))
+    # The same elements as with harmless texts: no text became one (the sample says less in some optional places).
+    kinds = {tag for tag, _ in sample.elements}
+    assert {tag for tag, _ in hostile.elements} <= kinds
+    assert len(hostile.all("script")) == len(sample.all("script"))
+    assert len(hostile.all("img")) == len(sample.all("img"))
+    assert not [a for _, a in hostile.elements if any(name.startswith("on") for name in a)]
+    for text in hostile.texts + [value for _, a in hostile.elements for value in a.values() if value]:
+        assert len(text) < 3000 or text.startswith("data:") or "channel" in text
+        assert not set(text) & set("\u202e\u2066\u200b\u2028\x00\r\t")
+    assert "{{ 7*7 }}" in " ".join(hostile.texts)
+    assert HOSTILE[:30] in " ".join(hostile.texts)
+
+
+def test_a_model_without_pictures_has_a_page_without_them() -> None:
+    page = replace(sample_page(), inputs=(), guess=None, left_out=(), run=None, weights=(), command="")
+    reader = read(page)
+    assert not reader.all("canvas")
+    assert not reader.all("select")
+    assert "GUESSED" not in " ".join(reader.texts)
+
+
+def test_a_map_without_its_mosaic_says_why() -> None:
+    page = sample_page()
+    card = page.inputs[0]
+    bare = replace(card.stages[1], mosaic=None, merged=None, statistics=None, left_out="812 kB, over the budget")
+    reader = read(replace(page, inputs=(replace(card, stages=(bare,), picture=None, preparation=()),)))
+    text = " ".join(reader.texts)
+    assert "No mosaic: 812 kB, over the budget" in text
+    assert "no picture" in text
+
+
+def test_several_inputs_have_their_own_anchors() -> None:
+    page = sample_page()
+    reader = read(replace(page, inputs=page.inputs * 2))
+    ids = [a["id"] for _, a in reader.elements if a.get("id")]
+    assert len(ids) == len(set(ids))
+    assert {"i1-s2-b1-p", "i2-s2-b1-p"} <= set(ids)
+
+
+@pytest.mark.parametrize(
+    ("scores", "lengths"),
+    [
+        ((0.5, 0.25, 0.0), (500, 250, 0)),
+        ((8.0, 4.0, -2.0), (1000, 500, 250)),
+        ((float("nan"), float("inf"), 1.0), (0, 1000, 1000)),
+        ((0.0, -0.0), (0, 0)),
+    ],
+)
+def test_bars_are_as_long_as_their_scores(scores: tuple[float, ...], lengths: tuple[int, ...]) -> None:
+    page = sample_page()
+    output = OutputCard("out", (1, 3), "float32", tuple(Score(i, str(i), s) for i, s in enumerate(scores)))
+    reader = read(replace(page, inputs=(replace(page.inputs[0], outputs=(output,), stages=()),)))
+    bars = [a["width"] for a in reader.all("rect") if a.get("height") == "10" and a.get("class") != "track"]
+    assert bars == [str(length) for length in lengths]
+
+
+def test_the_template_escapes_by_itself() -> None:
+    from importlib import resources
+
+    for template in resources.files("onnxvis.templates").iterdir():
+        if template.name.endswith(".j2"):
+            source = template.read_text(encoding="utf-8")
+            assert not re.search(r"\|\s*safe|autoescape|Markup", source)
+
+
+def test_an_unknown_colormap_is_refused() -> None:
+    with pytest.raises(UsageError, match="rainbow"):
+        render(replace(sample_page(), colormap="rainbow"))

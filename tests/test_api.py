@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import onnxvis
+from onnxvis.errors import InputError, TensorNotFound
+from onnxvis.run.flags import PreprocessFlags
+from onnxvis.run.session import RunOptions
+from tests.tiny import oracle, photo, tiny, write
+
+FEED = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return write(tiny(), tmp_path)
+
+
+def test_public_names_are_there() -> None:
+    for name in onnxvis.__all__:
+        assert getattr(onnxvis, name) is not None
+    assert dir(onnxvis) == sorted(onnxvis.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = onnxvis.nothing
+
+
+def test_read_input(path: Path, tmp_path: Path) -> None:
+    picture = photo(tmp_path, height=32, width=32)
+    flags = PreprocessFlags.parse(preset="raw", fit="stretch")
+    by_path, by_model = (onnxvis.read_input(model, picture, flags) for model in (path, onnxvis.load(path)))
+    assert by_path.picture is not None
+    np.testing.assert_array_equal(by_path.feeds["image"][0], by_path.picture.transpose(2, 0, 1))
+    np.testing.assert_array_equal(by_path.feeds["image"], by_model.feeds["image"])
+    with pytest.raises(InputError, match="cannot read"):
+        onnxvis.read_input(path, tmp_path / "none.png")
+
+
+def test_activations_of_every_stage_by_default(path: Path) -> None:
+    found = onnxvis.activations(path, FEED)
+    assert list(found.values) == ["stage1.y/relu", "stage2.y/relu"]
+    wanted = oracle(path, list(found.values), FEED)
+    for name, value in found.values.items():
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_activations_from_every_kind_of_source(path: Path, tmp_path: Path) -> None:
+    picture = photo(tmp_path)
+    prepared = onnxvis.read_input(path, picture)
+    options = RunOptions("cpu", 1, exact=True)
+    runs = [onnxvis.activations(path, source, ["logits"], options) for source in (picture, str(picture), prepared)]
+    wanted = oracle(path, [], prepared.feeds, exact=True)["logits"]
+    for found in runs:
+        np.testing.assert_array_equal(found.values["logits"], wanted)
+        assert found.outputs == {}
+
+
+def test_activations_of_tensors_that_are_not_there(path: Path) -> None:
+    with pytest.raises(TensorNotFound, match="nearest"):
+        onnxvis.activations(path, FEED, ["stage3"])
+
+
+def test_expose(path: Path) -> None:
+    before = path.read_bytes()
+    model = onnxvis.load(path)
+    exposed = onnxvis.expose(model, ["stage1", "pooled"])
+    assert [value.name for value in exposed.proto.graph.output] == ["logits", "stage1.y/relu", "pooled"]
+    only = onnxvis.expose(path, ["stage1"], only=True)
+    assert [value.name for value in only.proto.graph.output] == ["stage1.y/relu"]
+    assert len(only.proto.graph.node) < len(onnx.load(path).graph.node)
+    assert path.read_bytes() == before
+
+
+def test_report(path: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out" / "r.html"
+    assert onnxvis.report(path, [photo(tmp_path)], target) == target
+    assert "stage2" in target.read_text()
+    assert onnxvis.report(onnxvis.load(path), output=str(target)) == target
+    assert "No picture was given" in target.read_text()
+
+
+@pytest.mark.parametrize("name", ["model", "photo"])
+def test_the_report_never_replaces_what_it_was_given(name: str, path: Path, tmp_path: Path) -> None:
+    files = {"model": path, "photo": photo(tmp_path)}
+    before = files[name].read_bytes()
+    with pytest.raises(onnxvis.OnnxvisError, match="never changed"):
+        onnxvis.report(path, [files["photo"]], files[name])
+    assert files[name].read_bytes() == before

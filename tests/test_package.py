@@ -1,0 +1,75 @@
+"""The package as people get it: a wheel in a clean environment outside the checkout, and an editable install."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MUST_HOLD = ("onnxvis/py.typed", "onnxvis/models/data/classifier.onnx", "onnxvis/templates/report.html.j2")
+
+
+def run(*command: object, cwd: Path) -> str:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "ONNXVIS", "COV"))}
+    done = subprocess.run([str(part) for part in command], cwd=cwd, env=clean, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source, cwd=folder)
+    return next(folder.glob("*.whl"))
+
+
+def environment(folder: Path, *install: object) -> Path:
+    """A virtual environment that sees the dependencies installed here, with the package itself installed afresh."""
+    venv.create(folder, with_pip=True)
+    here = [path for path in sys.path if path.endswith("site-packages")]
+    pth = next(folder.glob("lib/python*/site-packages")) / "dependencies.pth"
+    pth.write_text("\n".join(here))
+    python = folder / "bin/python"
+    # An old setuptools that comes with the environment would stand before the one that is installed here.
+    run(python, "-m", "pip", "uninstall", "-q", "-y", "setuptools", cwd=folder)
+    # Only what this environment itself holds counts as installed, so the package is never taken from elsewhere.
+    alone = ("--no-deps", "--no-build-isolation", "--ignore-installed")
+    run(python, "-m", "pip", "install", "-q", *alone, *install, cwd=folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert all(name in names for name in MUST_HOLD)
+    assert not [name for name in names if name.startswith(("tests/", "models/", "templates/"))]
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_the_demo_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    folder = environment(tmp_path / "venv", wheel)
+    where = run(folder / "bin/python", "-c", "import onnxvis; print(onnxvis.__file__)", cwd=tmp_path)
+    assert where.startswith(str(folder))
+    output = tmp_path / "out" / "report.html"
+    assert run(folder / "bin/onnxvis", "demo", "-o", output, cwd=tmp_path).strip() == str(output)
+    assert "classifier.onnx" in output.read_text()
+
+
+@pytest.mark.slow
+def test_an_editable_install_runs_the_demo(tmp_path: Path) -> None:
+    folder = environment(tmp_path / "venv", "-e", ROOT)
+    output = tmp_path / "report.html"
+    run(folder / "bin/onnxvis", "demo", "-o", output, cwd=tmp_path)
+    assert output.stat().st_size > 100_000
