@@ -9,8 +9,19 @@ if TYPE_CHECKING:
     from onnxvis.api import activations, expose, read_input, report
     from onnxvis.errors import OnnxvisError
     from onnxvis.graph.load import Model, load
+    from onnxvis.graph.receptive import receptive_field
 
-__all__ = ["Model", "OnnxvisError", "__version__", "activations", "expose", "load", "read_input", "report"]
+__all__ = [
+    "Model",
+    "OnnxvisError",
+    "__version__",
+    "activations",
+    "expose",
+    "load",
+    "read_input",
+    "receptive_field",
+    "report",
+]
 
 __version__ = "0.1.0"
 
@@ -21,6 +32,7 @@ _HOMES = {
     "expose": "onnxvis.api",
     "load": "onnxvis.graph.load",
     "read_input": "onnxvis.api",
+    "receptive_field": "onnxvis.graph.receptive",
     "report": "onnxvis.api",
 }
 

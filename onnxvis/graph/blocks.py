@@ -6,13 +6,16 @@ only label what the graph has shown: models from Paddle, TensorFlow or Darknet h
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from onnxvis.graph.flow import Flow
 from onnxvis.graph.layout import FeatureMaps
 from onnxvis.graph.levels import Level, find_levels
-from onnxvis.graph.ops import CONVOLUTIONS, PASS_THROUGH, RESIZERS
+from onnxvis.graph.ops import PASS_THROUGH
 from onnxvis.graph.scopes import Scopes
+from onnxvis.graph.tail import split_tail
 from onnxvis.graph.view import GraphView
 
 __all__ = ["Block", "find_parts"]
@@ -50,6 +53,12 @@ def find_parts(view: GraphView, maps: FeatureMaps) -> tuple[Block, ...]:
     return _Partition(view, maps).parts()
 
 
+def _walk(block: Block) -> Iterator[Block]:
+    yield block
+    for child in block.children:
+        yield from _walk(child)
+
+
 class _Partition:
     """Finds the borders between blocks, then deals every tensor of the data path to the block it belongs to."""
 
@@ -70,6 +79,7 @@ class _Partition:
         trunk = self.flow.chokepoints(self.sources, [deepest])
         convolutions = self._convolutions_by_level(deepest)
         outputs = self._stage_outputs(deepest, convolutions)
+        deepest = outputs[-1]
         stem = self._stem_length(outputs, convolutions, deepest)
         parts = []
         if stem:
@@ -77,7 +87,7 @@ class _Partition:
         stages = [self._region(f"stage{i}", "stage", [end], trunk) for i, end in enumerate(outputs[stem:], 1)]
         parts.append(self._parent("backbone", "backbone", stages))
         parts += self._neck_and_heads()
-        return tuple(self._labelled(part, part.name) for part in parts)
+        return self._named(parts)
 
     def _deepest_output(self) -> str | None:
         """Where the backbone ends: the last join or inverted-residual projection at the deepest level."""
@@ -129,7 +139,23 @@ class _Partition:
             level = self.levels.get(name)
             if level in convolutions and level != deepest_level and not self.flow.is_expansion(name):
                 last[level] = self._proper(name, chain)
-        return [*(name for name in last.values() if name not in self.sources), deepest]
+        outputs = [name for name in last.values() if name not in self.sources]
+        return [*outputs, self._closed(deepest, outputs)]
+
+    def _closed(self, deepest: str, outputs: list[str]) -> str:
+        """The end of the backbone: a convolution after its last join, where all stages with joins close with one."""
+        joined = [name for name in outputs if any(map(self.flow.is_join, self.flow.ancestors([name])))]
+        if not self.flow.is_join(deepest) or not joined or not all(map(self._closes_join, joined)):
+            return deepest
+        sinks = [tensor.name for tensor in self.view.outputs if tensor.name in self.flow.position]
+        chain = self.flow.chokepoints([deepest], sinks)
+        here = [name for name in chain if self.levels.get(name) == self.levels[deepest]]
+        closing = next((name for name in here if self._closes_join(name)), None)
+        return [name for name in here if self.flow.basis[name] == closing][-1] if closing else deepest
+
+    def _closes_join(self, name: str) -> bool:
+        before = self.flow.before(self.flow.basis[name])
+        return self.flow.is_convolution(name) and bool(before) and self.flow.is_join(before[0])
 
     def _stem_length(self, outputs: list[str], convolutions: dict[Level, int], deepest: str) -> int:
         """How many leading stages hold a single convolution, in a network of joins or depthwise blocks."""
@@ -154,8 +180,9 @@ class _Partition:
         """A stretch of the trunk up to the last of `ends`, cut at its joins, projections and convolutions."""
         inside = self.flow.ancestors(ends[-1:], self.taken)
         chain = [name for name in trunk if name in inside]
-        last_join = max((i for i, name in enumerate(chain) if self._is_fusion(name)), default=-1)
-        borders = [name for i, name in enumerate(chain) if self._ends_block(name, followed=i < last_join)]
+        own = [name for name in chain if self.flow.basis[name] in inside]
+        last_join = max((i for i, name in enumerate(own) if self._is_fusion(name)), default=-1)
+        borders = [name for i, name in enumerate(own) if self._ends_block(name, followed=i < last_join)]
         last_of: dict[str, str] = {self.flow.basis[name]: name for name in borders}
         cuts = [self._proper(name, chain) for name in last_of.values()]
         blocks = [self._block(f"{key}.block", i, cut) for i, cut in enumerate([c for c in cuts if c != ends[-1]], 1)]
@@ -176,8 +203,8 @@ class _Partition:
         same_level = any(self.levels.get(item) == self.levels.get(basis) for item in self.flow.before(basis))
         return not (followed and same_level)
 
-    def _block(self, prefix: str, number: int, end: str, tensors: set[str] | None = None) -> Block:
-        inside = self.flow.ancestors([end], self.taken) if tensors is None else tensors
+    def _block(self, prefix: str, number: int, end: str) -> Block:
+        inside = self.flow.ancestors([end], self.taken)
         self.taken |= inside
         ordered = sorted(inside, key=self.flow.position.__getitem__)
         key = f"{prefix}{number}"
@@ -193,7 +220,7 @@ class _Partition:
         node = self.flow.core(end)
         return "conv" if self.flow.is_convolution(end) else node.op.lower() if node else "input"
 
-    def _layers(self, key: str, tensors: list[str]) -> list[Block]:
+    def _layers(self, key: str, tensors: Iterable[str]) -> list[Block]:
         groups: dict[str, list[str]] = {}
         for name in tensors:
             groups.setdefault(self.flow.basis[name], []).append(name)
@@ -201,102 +228,60 @@ class _Partition:
         for number, (basis, group) in enumerate(groups.items(), 1):
             node = self.view.producer(basis if basis in group else group[0])
             kind = node.op if node else "input"
-            layers.append(self._made(f"{key}.layer{number}", kind, group, group[-1], []))
+            end = next((name for name in reversed(group) if name in self.maps), group[-1])
+            layers.append(self._made(f"{key}.layer{number}", kind, group, end, []))
         return layers
 
     def _neck_and_heads(self) -> list[Block]:
-        """What is left: pieces that several outputs or a later fusion need are the neck, the rest one head an output."""
-        rest = [name for name in self.flow.order if name not in self.taken]
-        ends = [tensor.name for tensor in self.view.outputs if tensor.name in self.flow.position]
-        reaching: dict[str, int] = {}
-        exclusive: dict[str, str] = {}
-        for end in ends:
-            for name in self.flow.ancestors([end], self.taken):
-                reaching[name] = reaching.get(name, 0) + 1
-                exclusive[name] = end
-        fused = self._before_fusion(rest)
-        neck = [name for name in rest if name in fused or reaching.get(name, 0) > 1]
-        parts = [self._neck(neck)] if neck else []
-        heads: dict[str, list[str]] = {}
-        for name in rest:
-            if reaching.get(name) == 1 and name not in fused:
-                heads.setdefault(exclusive[name], []).append(name)
-        for number, (end, names) in enumerate(heads.items(), 1):
-            key = "head" if len(heads) == 1 else f"head{number}"
-            self.taken |= set(names)
-            parts.append(self._made(key, "head", names, end, self._layers(key, names)))
+        tail = split_tail(self.flow, self.levels, self.taken)
+        blocks = []
+        for number, piece in enumerate(tail.neck, 1):
+            key = f"neck.block{number}"
+            fused = any(self.flow.basis[name] == name and self.flow.is_join(name) for name in piece.tensors)
+            kind = "fusion" if fused else self._kind(piece.output, [*piece.tensors])
+            blocks.append(self._made(key, kind, piece.tensors, piece.output, self._layers(key, piece.tensors)))
+        parts = [self._parent("neck", "neck", blocks)] if blocks else []
+        for number, piece in enumerate(tail.heads, 1):
+            key = "head" if len(tail.heads) == 1 else f"head{number}"
+            parts.append(self._made(key, "head", piece.tensors, piece.output, self._layers(key, piece.tensors)))
         return parts
-
-    def _before_fusion(self, rest: list[str]) -> set[str]:
-        """Everything up to the last join or resize that is followed by a convolution of its own maps."""
-        fusions = []
-        convolved: set[str] = set()
-        for name in reversed([name for name in rest if name in self.levels]):
-            node = self.flow.core(name)
-            if any(item in convolved for item in self.flow.after(name)):
-                convolved.add(name)
-                if self.flow.basis[name] in self.taken:
-                    continue
-                if self.flow.is_join(name) or (node is not None and node.op in {*RESIZERS, "ConvTranspose"}):
-                    fusions.append(name)
-            if self.flow.is_convolution(name) and self.flow.basis[name] == name:
-                convolved.add(name)
-        return self.flow.ancestors(fusions, self.taken)
-
-    def _neck(self, names: list[str]) -> Block:
-        left = set(names)
-        blocks: list[Block] = []
-        for name in names:
-            basis = self.flow.basis[name]
-            if basis in left and self.flow.is_join(name) and self._last_map(basis) == name:
-                inside = self.flow.ancestors([name], self.taken) & left
-                blocks.append(self._block("neck.block", len(blocks) + 1, name, inside))
-        remaining = [name for name in names if name not in self.taken]
-        if remaining:
-            blocks.append(self._block("neck.block", len(blocks) + 1, remaining[-1], set(remaining)))
-        return self._parent("neck", "neck", blocks)
-
-    def _last_map(self, basis: str) -> str:
-        return [name for name in self.flow.family[basis] if name in self.maps or name == basis][-1]
 
     def _parent(self, key: str, kind: str, children: list[Block], end: str | None = None) -> Block:
         tensors = [name for child in children for name in child.tensors]
         return self._made(key, kind, tensors, end or children[-1].output, children)
 
+    def _named(self, parts: list[Block]) -> tuple[Block, ...]:
+        """The parts with names, no two alike; a scope that is the key of a block without a scope is no name."""
+        refused: set[str] = set(_PARTS)
+        while True:
+            self.names = set(refused)
+            named = tuple(self._labelled(part, part.name) for part in parts)
+            counts = Counter(block.name for part in named for block in _walk(part))
+            repeated = {name for name, count in counts.items() if count > 1}
+            if not repeated - refused:
+                return named
+            refused |= repeated
+
     def _labelled(self, block: Block, name: str) -> Block:
-        """The same tree with the exporter's scopes as names where they are there and tell siblings apart."""
-        labels = [self._label(child, strict=block.kind == "neck") for child in block.children]
-        if block.name == "backbone":
-            labels = [
-                label if self._is_own(label, child) else "" for label, child in zip(labels, block.children, strict=True)
-            ]
+        """The same tree with the exporter's scopes as names: of those that hold a piece and nothing else, the widest
+        that no other piece has taken. A stage leaves to its blocks what is rather the name of one of them.
+        """
+        possible = [self._labels(child) for child in block.children]
         children = []
-        for child, label in zip(block.children, labels, strict=True):
-            usable = label and labels.count(label) == 1 and label not in self.names and label not in _PARTS
-            chosen = label if usable else child.key
+        for child, labels in zip(block.children, possible, strict=True):
+            blocks = child.children if child.kind == "stage" else ()
+            inner = {inner[-1] for block in blocks if (inner := self._labels(block))}
+            free = (label for label in labels if label not in inner and label not in self.names)
+            chosen = next((label for label in free if sum(label in other for other in possible) == 1), child.key)
             self.names.add(chosen)
             children.append(self._labelled(child, chosen))
         return replace(block, name=name, children=tuple(children))
 
-    def _is_own(self, label: str, stage: Block) -> bool:
-        """Whether a scope holds this stage and nothing else, and is not rather the name of a single block in it."""
-        if not label or any(self._label(child) == label for child in stage.children):
-            return False
-        own = set(stage.tensors)
-        convolutions = [
-            name for name in self.flow.order if self.flow.basis[name] == name and self.flow.is_convolution(name)
-        ]
-        outside = [node for name in convolutions if name not in own and (node := self.view.producer(name))]
-        return not any(self.scopes.holds(label, node) for node in outside)
-
-    def _label(self, block: Block, strict: bool = False) -> str:
-        """The scope of a block's convolutions, which says what it is; strictly, of all its nodes."""
+    def _labels(self, block: Block) -> list[str]:
         makers = [self.view.producer(name) for name in block.tensors if self.flow.basis[name] == name]
-        nodes = [node for node in makers if node is not None]
-        convolutions = [node for node in nodes if node.op in CONVOLUTIONS]
-        return self.scopes.label(nodes if strict else convolutions or nodes)
+        return self.scopes.labels(node for node in makers if node is not None)
 
-    def _made(self, key: str, kind: str, tensors: list[str], end: str, children: list[Block]) -> Block:
+    def _made(self, key: str, kind: str, tensors: Iterable[str], end: str, children: list[Block]) -> Block:
         channels, height, width = self.maps.chw(end) or self._vector(end)
         return Block(key, key, kind, tuple(tensors), end, channels, height, width, tuple(children))
 

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["carries_values", "macs", "parameters"]
 
-_NOT_LEARNT = frozenset({"batch norm mean", "batch norm variance", "scale", "zero point"})
+_NOT_LEARNT = frozenset({"batch norm mean", "batch norm variance", "scale", "zero point", "setting"})
 
 
 def parameters(model: Model) -> int:
     """How many numbers the model learnt, counted as its framework counts them.
 
-    Not counted: shapes, axes and flags, single numbers, a batch norm's running mean and variance, and the scales and
-    zero points of quantisation.
+    Not counted: shapes, axes and flags, single numbers, the scales of a Resize and the like, a batch norm's running
+    mean and variance, and the scales and zero points of quantisation.
     """
     counted = 0
     for stored in model.weights.all():

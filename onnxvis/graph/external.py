@@ -18,9 +18,10 @@ __all__ = ["PlacedTensor", "Reference", "anchor", "refer", "reference", "stored_
 
 
 # Bits an element, by TensorProto.DataType: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double,
-# uint32, uint64, complex64, complex128, bfloat16, four 8-bit floats, uint4, int4, float4e2m1, float8e8m0, uint2, int2.
+# uint32, uint64, complex64, complex128, bfloat16, four 8-bit floats, uint4, int4, float4e2m1, float8e8m0, uint2, int2,
+# two 6-bit floats.
 _BITS = {1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16}
-_BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2}
+_BITS |= {17: 8, 18: 8, 19: 8, 20: 8, 21: 4, 22: 4, 23: 4, 24: 8, 25: 2, 26: 2, 27: 6, 28: 6}
 
 
 class PlacedTensor(NamedTuple):
@@ -55,6 +56,8 @@ def reference(tensor: TensorProto) -> Reference | None:
     if tensor.data_location != tensor.EXTERNAL:
         return None
     entries = {entry.key: entry.value for entry in tensor.external_data}
+    if any(isinstance(text, bytes) for text in entries.values()):  # protobuf hands out what it cannot decode as bytes
+        raise ModelError(f"tensor '{one_line(tensor.name)}' refers to external data by a name that is not UTF-8")
     try:
         offset = int(entries.get("offset") or 0)
         length = int(entries["length"]) if entries.get("length") else None
@@ -71,6 +74,26 @@ def refer(tensor: TensorProto, to: Reference) -> None:
     tensor.data_location = tensor.EXTERNAL
     for key, value in (("location", to.location), ("offset", str(to.offset)), ("length", str(to.length))):
         tensor.external_data.add(key=key, value=value)
+
+
+def embed(tensor: TensorProto, found: Reference, folder: Path) -> None:
+    """Put the bytes that an external tensor refers to into the tensor itself. Raises ModelError where it cannot."""
+    try:
+        with open(folder / found.location, "rb") as stream:
+            stream.seek(found.offset)
+            tensor.raw_data = stream.read(found.length or 0)
+    except OSError as error:
+        raise ModelError(f"cannot read the weights in {one_line(folder / found.location)}: {error.strerror}") from error
+    del tensor.external_data[:]
+    tensor.ClearField("data_location")
+
+
+def embed_small(model: ModelProto, folder: Path, limit: int) -> None:
+    """Embed the external tensors of at most `limit` bytes: whoever infers shapes or optimises needs their values."""
+    for item in tensors_of(model):
+        found = reference(item.tensor)
+        if found is not None and (found.length or 0) <= limit:
+            embed(item.tensor, found, folder)
 
 
 def anchor(model: ModelProto, path: Path) -> Path:
@@ -99,11 +122,14 @@ def anchor(model: ModelProto, path: Path) -> Path:
 def _contained(location: str, path: Path, homes: list[Path], tensor: str) -> Path:
     complaint = f"{one_line(path.name)}: tensor '{one_line(tensor)}' has external data at '{one_line(location)}', which"
     pure = PurePosixPath(location.replace("\\", "/"))
-    if not location or "\0" in location or pure.is_absolute() or ".." in pure.parts or ":" in pure.parts[0]:
+    if not location or "\0" in location or pure.is_absolute() or ".." in pure.parts or ":" in str(pure):
         raise ModelError(f"{complaint} is not a relative path inside the model's folder; it is not read")
     if location == path.resolve().name:
         return path.resolve()
-    real = (path.parent / pure).resolve()
+    try:
+        real = (path.parent / pure).resolve()
+    except (OSError, RuntimeError) as error:  # a circle of links is a RuntimeError before Python 3.13
+        raise ModelError(f"{complaint} cannot be read ({one_line(error)}); it is not read") from error
     if not any(real.is_relative_to(home) for home in homes):
         raise ModelError(f"{complaint} leads outside the model's folder; it is not read")
     try:

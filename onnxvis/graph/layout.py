@@ -6,13 +6,15 @@ Transposes, so that what stands between two of those is (batch, height, width, c
 
 from __future__ import annotations
 
+import itertools
+
 from onnxvis.graph.ops import LAYOUT_KEEPING, SPATIAL
 from onnxvis.graph.view import GraphView, Node
 
 __all__ = ["FeatureMaps", "guess_layout"]
 
 NCHW, NHWC = "NCHW", "NHWC"
-_TO_NHWC, _TO_NCHW = (0, 2, 3, 1), (0, 3, 1, 2)
+_ORDERS = tuple("N" + "".join(order) for order in itertools.permutations("CHW"))
 _PICTURE_CHANNELS = (1, 3, 4)
 
 
@@ -25,7 +27,8 @@ class FeatureMaps:
     """
 
     def __init__(self, view: GraphView) -> None:
-        self.layouts = _find_layouts(view)
+        # other orders, as a swap of channels and columns makes, are only on their way from one map to the next
+        self.layouts = {name: order for name, order in _find_layouts(view).items() if order in (NCHW, NHWC)}
         self._view = view
 
     def __contains__(self, name: str) -> bool:
@@ -87,9 +90,9 @@ def _backward(view: GraphView, node: Node, layouts: dict[str, str]) -> None:
     if known is None:
         return
     if node.op == "Transpose":
-        turned = {NCHW: NHWC, NHWC: NCHW}[known] if _permutation(node) in (_TO_NHWC, _TO_NCHW) else known
-        if _turned(node, turned) == known:
-            _settle(view, node.inputs, turned, layouts)
+        before = next((order for order in _ORDERS if _turned(node, order) == known), None)
+        if before:
+            _settle(view, node.inputs, before, layouts)
     elif node.op in LAYOUT_KEEPING:
         _settle(view, node.inputs, known, layouts)
 
@@ -101,15 +104,9 @@ def _settle(view: GraphView, names: tuple[str, ...], layout: str, layouts: dict[
             layouts.setdefault(name, layout)
 
 
-def _permutation(node: Node) -> tuple[int, ...]:
-    return node.ints("perm")
-
-
-def _turned(node: Node, layout: str) -> str | None:
-    """The layout after a Transpose; None where its result is neither of the two."""
-    order = _permutation(node)
-    if order == (0, 1, 2, 3):
-        return layout
-    if layout == NCHW:
-        return NHWC if order == _TO_NHWC else None
-    return NCHW if order == _TO_NCHW else None
+def _turned(node: Node, order: str) -> str | None:
+    """The order of the axes after a Transpose of a rank-4 tensor; None where the batch moves."""
+    permutation = node.ints("perm")
+    if len(permutation) != len(order) or permutation[0] != 0:
+        return None
+    return "".join(order[axis] for axis in permutation)

@@ -15,7 +15,7 @@ from onnxvis import files
 from onnxvis.errors import ModelError
 from onnxvis.files import one_line
 from onnxvis.graph import blocks, normalize, skeleton, weights
-from onnxvis.graph.external import anchor
+from onnxvis.graph.external import anchor, embed_small
 from onnxvis.graph.layout import FeatureMaps, guess_layout
 from onnxvis.graph.shapes import Shape
 from onnxvis.graph.view import GraphView, Tensor
@@ -71,9 +71,8 @@ class Model:
     @cached_property
     def assumed_shapes(self) -> dict[str, tuple[int, ...]]:
         """The numbers put in place of free dimensions of picture inputs: batch 1, sides 224 unless told otherwise."""
-        plain = GraphView(self.proto)
         assumed = dict(self._asked_shapes)
-        for tensor in plain.inputs:
+        for tensor in self.inputs:
             if tensor.name not in assumed and (shape := _concrete(tensor)):
                 assumed[tensor.name] = shape
         return assumed
@@ -81,7 +80,7 @@ class Model:
     @cached_property
     def view(self) -> GraphView:
         """The main graph, with shapes inferred for `assumed_shapes`. Raises ModelError where it is no valid graph."""
-        return GraphView(self.proto, self.assumed_shapes)
+        return GraphView(self.proto, self.assumed_shapes) if self.assumed_shapes else self._as_declared
 
     @cached_property
     def maps(self) -> FeatureMaps:
@@ -97,15 +96,19 @@ class Model:
         """The backbone's stages, deepest last; empty for a model without feature maps."""
         return next((part.children for part in self.parts if part.name == "backbone"), ())
 
-    @cached_property
+    @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What must be fed, with the shapes the file declares. Initializers listed as inputs (old files) are not."""
-        return GraphView(self.proto).inputs if self.assumed_shapes else self.view.inputs
+        return self._as_declared.inputs
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
-        """What the model returns, in order."""
-        return self.view.outputs
+        """What the model returns, in order, with the shapes the file declares."""
+        return self._as_declared.outputs
+
+    @cached_property
+    def _as_declared(self) -> GraphView:
+        return GraphView(self.proto)
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -181,6 +184,7 @@ def load(path: Path | str) -> Model:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{one_line(path.name)} is not an ONNX model: it holds no graph")
     folder = anchor(proto, path)
+    embed_small(proto, folder, skeleton.INLINE_LIMIT)
     return Model(path, proto, folder)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -31,7 +30,9 @@ def inline_functions(model: ModelProto) -> tuple[ModelProto, dict[str, str]]:
     from onnx import inliner
 
     functions = {_key(function): function for function in model.functions}
-    expanded = list(_expand(model.graph.node, functions, (), itertools.count(1)))
+    if _size(model.graph.node, functions, {}, ()) > _MAX_NODES:
+        raise ModelError(f"the model's local functions expand to more than {_MAX_NODES} nodes")
+    expanded = list(_expand(model.graph.node, functions, ()))
     try:
         flat = inliner.inline_local_functions(model)
     except Exception as error:
@@ -45,22 +46,30 @@ def _key(item: FunctionProto | NodeProto) -> _Key:
     return (item.domain, name, getattr(item, "overload", ""))
 
 
-def _expand(
-    nodes: Iterable[NodeProto],
-    functions: dict[_Key, FunctionProto],
-    calls: tuple[str, ...],
-    visited: Iterator[int],
-) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
+def _size(
+    nodes: Iterable[NodeProto], functions: dict[_Key, FunctionProto], sizes: dict[_Key, int], calls: tuple[str, ...]
+) -> int:
+    """How many nodes `nodes` become. Each function is counted once, however often it is called."""
     if len(calls) > _MAX_DEPTH:
         raise ModelError(f"the model's local functions call each other in a circle: {one_line('/'.join(calls))}")
+    total = 0
+    for node in nodes:
+        key = _key(node)
+        if key in functions and key not in sizes:
+            sizes[key] = _size(functions[key].node, functions, sizes, (*calls, node.op_type))
+        total += sizes.get(key, 1)
+    return total
+
+
+def _expand(
+    nodes: Iterable[NodeProto], functions: dict[_Key, FunctionProto], calls: tuple[str, ...]
+) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
     for position, node in enumerate(nodes):
-        if next(visited) > _MAX_NODES:
-            raise ModelError(f"the model's local functions expand to more than {_MAX_NODES} nodes")
         function = functions.get(_key(node))
         if function is None:
             yield node, calls
         else:
-            yield from _expand(function.node, functions, (*calls, f"{node.op_type}[call {position}]"), visited)
+            yield from _expand(function.node, functions, (*calls, f"{node.op_type}[call {position}]"))
 
 
 def _origins(flat: ModelProto, expanded: list[tuple[NodeProto, tuple[str, ...]]], known: set[str]) -> dict[str, str]:

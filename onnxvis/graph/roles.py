@@ -22,6 +22,10 @@ _BY_PLACE: dict[str, tuple[str, ...]] = {
     "GRU": ("", "recurrent input weight", "recurrent weight", "bias"),
     "RNN": ("", "recurrent input weight", "recurrent weight", "bias"),
     "Gather": ("embedding",),
+    "Clip": ("", "setting", "setting"),
+    "Pad": ("", "setting", "setting", "setting"),
+    "Resize": ("", "setting", "setting", "setting"),
+    "Upsample": ("", "setting"),
 }
 _HANDED_ON = frozenset(
     {"Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "QuantizeLinear", "DequantizeLinear"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterable
 
+from onnxvis.graph.ops import CONVOLUTIONS
 from onnxvis.graph.view import GraphView, Node
 
 __all__ = ["Scopes"]
@@ -18,21 +20,27 @@ class Scopes:
 
     def __init__(self, view: GraphView) -> None:
         self._paths = {node.index: _path(node) for node in view.nodes}
-        self._shared = _common(path for path in self._paths.values() if len(path) > 1)
+        self._shared = len(_common(path for path in self._paths.values() if len(path) > 1))
+        self._convolutions: Counter[Path] = Counter()
+        for node in view.nodes:
+            path = self._paths[node.index] if node.op in CONVOLUTIONS else ()
+            self._convolutions.update(path[:end] for end in range(1, len(path) + 1))
 
-    def label(self, nodes: Iterable[Node]) -> str:
-        """The innermost scope that holds all of `nodes`, shortened as people write it ('layer1.0'); '' without one."""
-        paths = [self._paths[node.index] for node in nodes]
+    def labels(self, nodes: Iterable[Node]) -> list[str]:
+        """The scopes that hold all convolutions of `nodes` and no others, widest first, as people write them
+        ('layer1', 'layer1.0'). For nodes without a convolution, the innermost scope that holds them all.
+        """
+        nodes = list(nodes)
+        convolutions = [node for node in nodes if node.op in CONVOLUTIONS]
+        paths = [self._paths[node.index] for node in convolutions or nodes]
         if not paths or not all(paths):
-            return ""
+            return []
         common = _common(paths)
-        own = common[len(self._shared) :] if len(common) > len(self._shared) else ()
-        return _joined(own)
-
-    def holds(self, label: str, node: Node) -> bool:
-        """Whether `node` lies in the scope that `label` names."""
-        own = self._paths[node.index][len(self._shared) :]
-        return any(_joined(own[: end + 1]) == label for end in range(len(own)))
+        ends = range(self._shared + 1, len(common) + 1)
+        if not convolutions:
+            ends = ends[-1:]
+        own = [end for end in ends if not convolutions or self._convolutions[common[:end]] == len(convolutions)]
+        return [_joined(common[self._shared : end]) for end in own]
 
 
 def _path(node: Node) -> Path:
@@ -68,8 +76,9 @@ def _common(paths: Iterable[Path]) -> Path:
 
 
 def _joined(parts: Path) -> str:
-    """Scopes in full ('layer1/layer1.0') give their last; bare ones ('stage3/block5') are joined by dots."""
-    label = ""
+    """Scopes written out in full ('layer1/layer1.0') repeat what holds them; bare ones ('stage3/block5') do not."""
+    label = before = ""
     for part in parts:
-        label = part if not label or part.startswith(f"{label}.") else f"{label}.{part}"
-    return label
+        label = label.removesuffix(before) + part if before and part.startswith(f"{before}.") else f"{label}.{part}"
+        before = part
+    return label.removeprefix(".")

@@ -37,7 +37,8 @@ def select(model: Model, wanted: Iterable[str]) -> Selection:
     branch of an If or the body of a Loop.
     """
     names = [tensor.name for tensor in model.view.intermediates]
-    blocks = {key: block for block in all_blocks(model.parts) for key in (block.key, block.name)}
+    blocks = {block.key: block for block in all_blocks(model.parts)}
+    blocks |= {block.name: block for block in all_blocks(model.parts)}
     chosen: set[str] = set()
     matched: dict[str, str] = {}
     for word in wanted:

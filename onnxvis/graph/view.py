@@ -75,13 +75,16 @@ class GraphView:
     def __init__(self, model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> None:
         graph = model.graph
         self.model = model
+        nodes = [_node(index, proto) for index, proto in enumerate(graph.node)]
+        _check_text("the graph", *(value.name for value in (*graph.input, *graph.output)))
+        _check_text("an initializer", *(tensor.name for tensor in graph.initializer))
         self.initializers: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
         self.initializers |= {sparse.values.name: sparse.values for sparse in graph.sparse_initializer}
         self._types = shapes.infer(model, input_shapes)
         self.inputs = tuple(self._declared(value) for value in graph.input if value.name not in self.initializers)
         self.outputs = tuple(self._declared(value) for value in graph.output)
         self._producers: dict[str, Node] = {}
-        self.nodes = self._sorted([_node(index, proto) for index, proto in enumerate(graph.node)])
+        self.nodes = self._sorted(nodes)
         self._consumers: dict[str, list[Node]] = {}
         for node in self.nodes:
             for name in dict.fromkeys((*node.inputs, *node.captures)):
@@ -181,13 +184,18 @@ class GraphView:
 
 
 def _node(index: int, proto: NodeProto) -> Node:
-    names = (*proto.input, *proto.output, proto.name, proto.op_type)
-    broken = next((name for name in names if isinstance(name, bytes)), None)
-    if broken is not None:
-        raise ModelError(f"node {index} has a name that is not UTF-8 ({one_line(broken)}); ONNX allows no other")
+    attributes = (item.name for item in proto.attribute)
+    _check_text(f"node {index}", *proto.input, *proto.output, proto.name, proto.op_type, proto.domain, *attributes)
     captures = tuple(dict.fromkeys(name for graph in subgraphs(proto) for name in _captured(graph)))
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     return Node(index, proto.op_type, proto.name, proto.domain, inputs, outputs, captures, proto)
+
+
+def _check_text(place: str, *names: str) -> None:
+    # protobuf hands out as bytes what it cannot decode, whatever the type says
+    broken = next((name for name in names if isinstance(name, bytes)), None)
+    if broken is not None:
+        raise ModelError(f"{place} has a name that is not UTF-8 ({one_line(broken)}); ONNX allows no other")
 
 
 def subgraphs(node: NodeProto) -> Iterator[GraphProto]:

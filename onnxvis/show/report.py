@@ -126,6 +126,7 @@ def _look(
     with Probe(model, shown_tensors(model), options.run) as probe:
         for number, (item, outputs) in enumerate(zip(prepared, deployed, strict=True), 1):
             progress("looking inside", number, len(prepared))
+            file = Path(item.path).name
             found = probe.run(item.feeds)
             stages = map_cards(model, found, item.picture, options.look)
             gaps = {gap.output: gap for gap in differences(found.outputs, outputs)}
@@ -133,10 +134,8 @@ def _look(
                 _output_card(tensor, outputs.get(tensor.name), gaps.get(tensor.name), labels)
                 for tensor in model.outputs
             )
-            picture = (
-                picture_of(item.picture, f"{item.path} as the model sees it") if item.picture is not None else None
-            )
-            cards.append(InputCard(item.path, picture, _preparation(item), shown, stages, item.notes))
+            picture = picture_of(item.picture, f"{file} as the model sees it") if item.picture is not None else None
+            cards.append(InputCard(file, picture, _preparation(item), shown, stages, item.notes))
     clock.lap("Exposed run, pictures")
     return tuple(cards), placement, _finding_notices(cards, labels, deployed[0])
 
@@ -242,7 +241,7 @@ def _finding_notices(cards: list[InputCard], labels: Labels | None, outputs: Map
             listed = ", ".join(f"{count} in {one_line(name, 60)}" for name, count in dead.items())
             notices.append(
                 Notice(
-                    f"Channels that stay constant on {one_line(Path(card.name).name)}: {listed}.",
+                    f"Channels that stay constant on {one_line(card.name)}: {listed}.",
                     "info",
                     "Dead channels",
                 )

@@ -1,1 +1,0 @@
-"""Tests of the commands; a package, so that its test files may be called like those of other folders."""

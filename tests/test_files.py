@@ -1,0 +1,126 @@
+"""Files appear whole or not at all, under names that any file system takes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from onnxvis.errors import OutputError
+from onnxvis.files import atomic_writer, one_line, safe_name, sha256, write_atomic
+
+SAFE = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "report.html"
+    write_atomic(path, b"first")
+    write_atomic(str(path), b"second")
+    assert path.read_bytes() == b"second"
+    assert [item.name for item in path.parent.iterdir()] == ["report.html"]
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_bytes(b"old")
+
+    def fail_halfway() -> None:
+        with atomic_writer(path) as stream:
+            stream.write(b"new")
+            raise RuntimeError("halfway")
+
+    with pytest.raises(RuntimeError, match="halfway"):
+        fail_halfway()
+    assert path.read_bytes() == b"old"
+    assert [item.name for item in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_nothing_is_seen_before_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with atomic_writer(path) as stream:
+        stream.write(b"x" * 100_000)
+        stream.flush()
+        assert not path.exists()
+    assert path.stat().st_size == 100_000
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    previous = os.umask(0o027)
+    try:
+        write_atomic(tmp_path / "a", b"")
+        assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(previous)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_places_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"^cannot write .*file/a: "):
+        write_atomic(tmp_path / "file" / "a", b"")
+    with pytest.raises(OutputError, match=r"^cannot write "):
+        write_atomic(tmp_path, b"")
+    assert [item.name for item in tmp_path.iterdir()] == ["file"]
+
+
+@settings(deadline=None)
+@given(st.text(max_size=600))
+def test_any_text_gives_a_safe_name(text: str) -> None:
+    name = safe_name(text)
+    assert 0 < len(name) <= 80
+    assert set(name) <= SAFE
+    assert not name.startswith((".", "-"))
+    assert name.split(".")[0].lower() not in {"con", "prn", "aux", "nul", "com1", "lpt9"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    {
+        "/layer1/layer1.0/conv1/Conv_output_0": "layer1_layer1.0_conv1_Conv_output_0",
+        "../../etc/passwd": "etc_passwd",
+        "CON": "_CON",
+        "com7.png": "_com7.png",
+        "console": "console",
+        "": "_",
+        "...": "_",
+        "a\0b\nc": "a_b_c",
+        "größe": "gr_e",
+        "C:\\x": "C_x",
+    }.items(),
+)
+def test_safe_names(text: str, expected: str) -> None:
+    assert safe_name(text) == expected
+
+
+def test_long_names_stay_apart() -> None:
+    first, second = safe_name("a" * 500 + "1"), safe_name("a" * 500 + "2")
+    assert first != second
+    assert len(first) == len(second) == 80
+    assert len(safe_name("x" * 1000, limit=40)) == 40
+
+
+@settings(deadline=None)
+@given(st.text(max_size=400))
+def test_one_line_is_printable(text: str) -> None:
+    line = one_line(text)
+    assert line.isprintable()
+    assert len(line) <= 120
+
+
+def test_one_line_keeps_what_is_harmless() -> None:
+    assert one_line("größe 模型.onnx") == "größe 模型.onnx"
+    assert one_line("a\x1b[31m\n") == "a\\x1b[31m\\x0a"
+    assert one_line(b"\xff") == "b'\\xff'"
+    assert one_line("x" * 200, limit=10) == "xxxxxxxxx…"
+    assert one_line("\ud800") == "\\xd800"
+
+
+def test_sha256_of_more_than_one_piece(tmp_path: Path) -> None:
+    data = os.urandom(2_500_000)
+    (tmp_path / "a").write_bytes(data)
+    assert sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
