@@ -18,7 +18,7 @@ from onnxvis.show.colormap import palette
 from onnxvis.show.maps import SIGNED_COLORMAPS
 from onnxvis.show.merge import Merge, merge
 from onnxvis.show.mosaic import Stretch, mosaic, stretch, upscale
-from onnxvis.show.png import encode_indexed
+from onnxvis.show.png import encode_indexed, encode_rgb
 from onnxvis.show.sheet import titled_sheet
 
 __all__ = ["ExportOptions", "write_npz", "write_pictures"]
@@ -117,8 +117,8 @@ def _write_tensor(
     if options.first:
         # Pillow's own font has no '×'.
         title = f"{one_line(label, 60)}   {' x '.join(map(str, maps.shape))}"
-        sheet = titled_sheet(stretched.indices[: options.first], title, options.columns, options.upscale)
-        write_atomic(inside / "page.png", encode_indexed(sheet, colours))
+        sheet = titled_sheet(stretched.indices[: options.first], colours, title, options.columns, options.upscale)
+        write_atomic(inside / "page.png", encode_rgb(sheet))
         return entry
     _write_channels(stretched.indices, colours, inside, options.upscale)
     return entry

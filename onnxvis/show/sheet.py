@@ -15,24 +15,23 @@ __all__ = ["titled_sheet"]
 Array = np.ndarray[Any, np.dtype[np.uint8]]
 
 _TILE, _GAP, _CAPTION, _TITLE = 128, 12, 20, 40
-_TEXT, _GROUND = 255, 0
+_TEXT, _GROUND = (40, 44, 52), (255, 255, 255)
 
 
-def titled_sheet(indices: Array, title: str, columns: int = 0, tile: int = 0) -> Array:
-    """`indices` (K, H, W) uint8 as a page (R, C) uint8 of palette indices: title on top, 'channel k' under each map.
+def titled_sheet(indices: Array, palette: Array, title: str, columns: int = 0, tile: int = 0) -> Array:
+    """`indices` (K, H, W) uint8 on a white page (R, C, 3) uint8 RGB: title on top, 'channel k' under each map.
 
-    Maps are enlarged with nearest pixels to `tile` pixels (128 where it is 0). `columns` 0 makes the page about square.
-    Text is drawn in index 255, the ground is index 0.
+    Colours are those of `palette` (256, 3) uint8. Maps are enlarged with nearest pixels to `tile` pixels (128 where it
+    is 0). `columns` 0 makes the page about square.
     """
-    maps = [upscale(pixels, tile or _TILE) for pixels in indices]
-    height, width = maps[0].shape
+    maps = [palette[upscale(pixels, tile or _TILE)] for pixels in indices]
+    height, width = maps[0].shape[:2]
     columns = min(columns or math.ceil(math.sqrt(len(maps))), len(maps))
     rows = math.ceil(len(maps) / columns)
     step_x, step_y = max(width, 88) + _GAP, height + _CAPTION + _GAP
     wide = max(columns * step_x, math.ceil(_font(18).getlength(title)) + _GAP)
-    page = Image.new("L", (wide + _GAP, _TITLE + rows * step_y), _GROUND)
+    page = Image.new("RGB", (wide + _GAP, _TITLE + rows * step_y), _GROUND)
     draw = ImageDraw.Draw(page)
-    draw.fontmode = "1"  # no smoothing: in-between indices would be other colours
     draw.text((_GAP, 10), title, _TEXT, _font(18))
     for channel, pixels in enumerate(maps):
         left, top = _GAP + channel % columns * step_x, _TITLE + channel // columns * step_y

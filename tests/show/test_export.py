@@ -146,7 +146,7 @@ def test_first_channels_on_one_titled_page(tmp_path: Path) -> None:
     write(activations({"t": values}), tmp_path, ExportOptions("gray", first=12, columns=4))
     names = sorted(path.name for path in (tmp_path / "000-t").iterdir())
     assert names == ["merged.png", "mosaic.png", "page.png"]
-    page = np.asarray(Image.open(tmp_path / "000-t/page.png"))
+    page = np.asarray(Image.open(tmp_path / "000-t/page.png"))[:, :, 0]
     for channel in range(12):
         indices = expected_indices(values[0, channel], values, "channel", False)
         large = indices.repeat(16, axis=0).repeat(16, axis=1)
