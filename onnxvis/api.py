@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxvis.files import write_atomic
 from onnxvis.graph.load import Model, load
 from onnxvis.graph.select import select
 from onnxvis.measure.activations import Activations, Probe
 from onnxvis.rewrite.expose import Exposed
 from onnxvis.rewrite.expose import expose as _expose
+from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.inputs import PreparedInput
 from onnxvis.run.reading import Reading
 from onnxvis.run.session import RunOptions
-from onnxvis.run.settings import PreprocessFlags
+
+if TYPE_CHECKING:
+    from onnxvis.show.report import ReportOptions
 
 __all__ = ["activations", "expose", "read_input", "report"]
 
@@ -59,16 +61,20 @@ def expose(model: Model | Path | str, tensors: Iterable[str], *, only: bool = Fa
     return _expose(opened, select(opened, tensors).tensors, only=only)
 
 
-def report(model: Model | Path | str, inputs: Sequence[Path | str] = (), output: Path | str = "report.html") -> Path:
-    """Write the offline HTML report on `model` and `inputs`; returns where. Raises every error of the parts."""
-    from onnxvis.show.render import render
-    from onnxvis.show.report import ReportOptions, build_page
-    from onnxvis.show.target import refuse_overwriting
+def report(
+    model: Model | Path | str,
+    inputs: Sequence[Path | str] = (),
+    output: Path | str = "report.html",
+    *,
+    options: ReportOptions | None = None,
+) -> Path:
+    """Write the offline HTML report on `model` and `inputs`; returns where. Raises every error of the parts.
 
-    opened = _opened(model)
-    refuse_overwriting(Path(output), opened, inputs)
-    page = build_page(opened, inputs, ReportOptions())
-    write_atomic(output, render(page).encode())
+    `options` is an `onnxvis.show.report.ReportOptions`: provider, preprocessing, labels, colours, budget.
+    """
+    from onnxvis.show.report import ReportOptions, write_report
+
+    write_report(_opened(model), inputs, Path(output), options or ReportOptions())
     return Path(output)
 
 

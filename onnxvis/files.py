@@ -6,14 +6,14 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from onnxvis.errors import OutputError
 
-__all__ = ["atomic_writer", "one_line", "safe_name", "sha256", "write_atomic"]
+__all__ = ["atomic_writer", "check_target", "one_line", "refuse_overwriting", "safe_name", "sha256", "write_atomic"]
 
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -23,10 +23,11 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
     """Open a binary file that appears at `path` only when the block ends without an error.
 
     The bytes go to a temporary file in the same folder, which then replaces `path` in one step; on any error it is
-    removed and an older file at `path` stays as it was. Missing parent folders are made.
-    Raises OutputError when the folder cannot be written.
+    removed and an older file at `path` stays as it was. A link is followed, missing parent folders are made.
+    Raises OutputError when the folder cannot be written, or where `path` is a folder, a device or a pipe.
     """
-    target = Path(path)
+    target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
+    check_target(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".onnxvis-", suffix=".part", dir=target.parent)
@@ -43,10 +44,37 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
         Path(temporary).unlink(missing_ok=True)
 
 
+def check_target(path: Path) -> None:
+    """Raise OutputError where no file can be written: on a folder, a device or a pipe, or below what is no folder."""
+    if path.is_dir():
+        raise OutputError(f"cannot write {one_line(path)}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise OutputError(f"cannot write {one_line(path)}: it is a device or a pipe; name a file")
+    above = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    if above is not None and not above.is_dir():
+        raise OutputError(f"cannot write {one_line(path)}: {one_line(above)} is not a folder; name another place")
+
+
 def write_atomic(path: Path | str, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all. Raises OutputError."""
     with atomic_writer(path) as stream:
         stream.write(data)
+
+
+def refuse_overwriting(
+    target: Path, own: Iterable[Path], given: Iterable[Path | str] = (), instead: str = "another file"
+) -> None:
+    """Refuse a target that is the model or its weights (`own`) or another file that was `given`, by whatever name: a
+    link, or another spelling of it. `instead` is what the message says to name.
+
+    Raises OutputError, also where no file can be written there: see `check_target`.
+    """
+    check_target(target)
+    if not target.exists():
+        return
+    for what, sources in (("the model or its weights", own), ("one of the inputs", map(Path, given))):
+        if any(source.exists() and target.samefile(source) for source in sources):
+            raise OutputError(f"{one_line(target)} is {what}, which are never changed; name {instead}")
 
 
 def safe_name(text: str, limit: int = 80) -> str:

@@ -23,7 +23,7 @@ document.documentElement.classList.add("scripts");
   const decode = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
   const currentPalette = () => {
     const option = document.getElementById("colormap").selectedOptions[0];
-    return { name: option.value, colours: decode(option.dataset.palette) };
+    return { name: option.value, colours: decode(option.dataset.palette), signed: "signed" in option.dataset };
   };
   const recolour = (png, colours) => {
     png.set(colours, PALETTE_AT);
@@ -92,7 +92,8 @@ document.documentElement.classList.add("scripts");
   const inspect = (figure) => {
     const canvas = figure.querySelector("canvas");
     const inspector = figure.parentElement.querySelector(".inspector");
-    const [title, big, scale, facts] = inspector.children;
+    const [title, big, scale, middle, facts] = inspector.children;
+    const ends = readEnds(figure);
     const cursor = figure.appendChild(document.createElement("div"));
     cursor.className = "cursor";
     cursor.hidden = true;
@@ -124,7 +125,7 @@ document.documentElement.classList.add("scripts");
       const brush = big.getContext("2d");
       brush.imageSmoothingEnabled = false;
       brush.drawImage(canvas, x, y, g.width * factor, g.height * factor, 0, 0, g.width, g.height);
-      paintScale(scale, row);
+      paintScale(scale, middle, ends(channel, row));
       const lines = [["Min", row.min], ["Max", row.max], ["Mean", row.mean], ["Std", row.std], ["Zeros", `${row.zeros} %`]];
       if (row.remarks) lines.push(["Remarks", row.remarks]);
       facts.replaceChildren(...lines.map(([label, value]) => {
@@ -166,11 +167,19 @@ document.documentElement.classList.add("scripts");
     window.addEventListener("resize", () => shown >= 0 && place(cursor, shown));
     canvas.addEventListener("painted", () => markConstant(figure, place), { once: true });
   };
-  const paintScale = (scale, row) => {
+  // The values behind a channel's first and last colour: without any of its own, its range is the colours' too.
+  const readEnds = ({ dataset }) => {
+    const pairs = dataset.ends ? dataset.ends.split(" ").map((pair) => pair.split(":")) : [];
+    return (channel, row) => pairs[pairs.length > 1 ? channel : 0] ?? [row.min, row.max];
+  };
+  const paintScale = (scale, middle, [first, last]) => {
     const [low, bar, high] = scale.children;
-    low.textContent = pretty(row.min);
-    high.textContent = pretty(row.max);
-    const { colours } = currentPalette();
+    low.textContent = pretty(first);
+    high.textContent = pretty(last);
+    const { colours, signed } = currentPalette();
+    const centre = (+first + +last) / 2;
+    middle.hidden = !signed || !(+first < +last) || Math.abs(centre) < 1e-3 * (last - first);
+    middle.textContent = `The middle colour stands for ${pretty(String(+centre.toPrecision(3)))} here, not for zero.`;
     const line = new ImageData(256, 1);
     for (let i = 0; i < 256; i++) line.data.set([colours[3 * i], colours[3 * i + 1], colours[3 * i + 2], 255], 4 * i);
     bar.getContext("2d").putImageData(line, 0, 0);

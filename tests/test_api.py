@@ -10,6 +10,8 @@ import onnxvis
 from onnxvis.errors import InputError, TensorNotFound
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions
+from onnxvis.show.maps import Look
+from onnxvis.show.report import ReportOptions
 from tests.tiny import oracle, photo, tiny, write
 
 FEED = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
@@ -89,3 +91,18 @@ def test_the_report_never_replaces_what_it_was_given(name: str, path: Path, tmp_
     with pytest.raises(onnxvis.OnnxvisError, match="never changed"):
         onnxvis.report(path, [files["photo"]], files[name])
     assert files[name].read_bytes() == before
+
+
+def test_the_report_takes_what_the_command_takes(path: Path, tmp_path: Path) -> None:
+    labels = tmp_path / "l.txt"
+    labels.write_text("\n".join(f"kind {index}" for index in range(10)))
+    options = ReportOptions(
+        RunOptions("cpu", 1, exact=True), PreprocessFlags.parse(preset="raw"), labels, look=Look("coolwarm", "tensor")
+    )
+    html = onnxvis.report(path, [photo(tmp_path)], tmp_path / "r.html", options=options).read_text()
+    for words in ("GUESSED", "Made again"):
+        assert words not in html
+    for words in ("kind ", "without graph optimisations", 'value="coolwarm"', "all channels min–max, zero in the"):
+        assert words in html
+    with pytest.raises(onnxvis.OnnxvisError, match="never changed"):
+        onnxvis.report(path, [], labels, options=options)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -23,16 +25,26 @@ def run(*command: object, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    source = folder / "source"
-    files = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
-    for name in files:
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of every file of the checkout that git keeps."""
+    folder = tmp_path_factory.mktemp("source")
+    for name in run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines():
         if (ROOT / name).is_file():
-            (source / name).parent.mkdir(parents=True, exist_ok=True)
-            (source / name).write_bytes((ROOT / name).read_bytes())
-    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source, cwd=folder)
-    return next(folder.glob("*.whl"))
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes((ROOT / name).read_bytes())
+    return folder
+
+
+def built(kind: str, source: Path, folder: Path) -> Path:
+    """`source` packed as a wheel or an sdist; building leaves files behind, so a copy is built."""
+    copy = shutil.copytree(source, folder / "copy")
+    run(sys.executable, "-m", "build", f"--{kind}", "--no-isolation", "--outdir", folder, copy, cwd=folder)
+    return next(folder.glob("onnxvis-*"))
+
+
+@pytest.fixture(scope="module")
+def wheel(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return built("wheel", source, tmp_path_factory.mktemp("wheel"))
 
 
 def environment(folder: Path, *install: object) -> Path:
@@ -55,6 +67,17 @@ def test_the_wheel_holds_what_it_needs(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert all(name in names for name in MUST_HOLD)
     assert not [name for name in names if name.startswith(("tests/", "models/", "templates/"))]
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_the_checkout(source: Path, tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", source, tmp_path)) as archive:
+        packed = {member.name.partition("/")[2] for member in archive.getmembers() if member.isfile()}
+    kept = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
+    assert {"CHANGELOG.md", "CONTRIBUTING.md", "docs/report.png", "tests/conftest.py", "tests/zoo/core.py"} <= kept
+    assert kept - packed == {".gitignore"}
+    made = {name for name in packed - kept if not name.startswith("onnxvis.egg-info/")}
+    assert made == {"PKG-INFO", "setup.cfg"}
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
+from onnxvis.files import check_target
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from onnxvis.run.inputs import PreparedInput
 
 __all__ = ["add_arguments", "run"]
+
+MAX_UPSCALE = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,6 +97,12 @@ def _check(options: argparse.Namespace) -> None:
     for name in ("first", "columns", "upscale"):
         if getattr(options, name) < 0:
             raise UsageError(f"--{name} {getattr(options, name)} is below 0")
+    if options.upscale > MAX_UPSCALE:
+        raise UsageError(f"--upscale {options.upscale} is above {MAX_UPSCALE} pixels a side")
+    if not options.input:
+        raise UsageError("INPUT is empty; name a picture, a folder or an array")
+    if options.output is not None:
+        check_target(options.output / "index.json")
     if options.npz is not None and Path(options.input).is_dir():
         raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
 
@@ -114,6 +123,10 @@ def _write_all(
     )
     several = Path(options.input).is_dir()
     told: set[str] = set()
+
+    def report(done: int, of: int) -> None:
+        progress("writing maps", done, of)
+
     for number, (item, found) in enumerate(runs):
         for note in _notes(item):
             if note not in told:
@@ -124,8 +137,8 @@ def _write_all(
             progress.result(options.npz)
         if options.output is None:
             continue
-        folder = options.output / f"{number:03d}-{safe_name(Path(item.path).stem)}" if several else options.output
-        for reason in write_pictures(found, labels, folder, how, lambda done, of: progress("writing maps", done, of)):
+        folder = options.output / f"{number:03d}-{safe_name(Path(item.path).name)}" if several else options.output
+        for reason in write_pictures(found, item.path, labels, folder, how, report):
             progress.tell(f"passed over: {reason}, no feature map; --npz writes it", always=True)
         progress.result(folder)
 
@@ -135,15 +148,15 @@ def _notes(item: PreparedInput) -> tuple[str, ...]:
     settings = item.preprocessing
     if settings is None or not settings.guessed:
         return item.notes
-    return (*item.notes, f"how pictures are prepared was GUESSED; settle it with: {settings.flags()}")
+    from onnxvis.run.flags import flags_text
+
+    return (*item.notes, f"how pictures are prepared was GUESSED; settle it with: {flags_text(settings)}")
 
 
 def _labels(model: Model, selection: Selection) -> dict[str, str]:
     """{tensor: block}: the block that was asked for, else the outermost that ends in the tensor, the backbone aside."""
-    from onnxvis.graph.select import all_blocks
-
     labels: dict[str, str] = {}
-    for block in all_blocks(model.parts):
+    for block in (block for part in model.parts for block in part.walk()):
         asked = block.name in selection.matched
         if asked or (block.output not in labels and block.kind != "backbone"):
             labels[block.output] = block.name

@@ -36,7 +36,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def describe(model: Model) -> dict[str, Any]:
-    """What `--json` prints: the model, its stages, and every tensor with its place."""
+    """What `--json` prints: the model, its stages, and every tensor with its place.
+
+    A tensor that a local function makes has an "origin", the name by which it can be asked for as well.
+    """
     from onnxvis import __version__
     from onnxvis.graph import cost
 
@@ -57,7 +60,14 @@ def describe(model: Model) -> dict[str, Any]:
         "stages": [_stage(stage) for stage in model.stages()],
         "parts": [{"name": part.name, "kind": part.kind, "output": part.output} for part in model.parts],
         "tensors": [
-            {**_port(t.name, t.shape, t.dtype), "op": t.op, "part": t.part, "stage": t.stage, "block": t.block}
+            {
+                **_port(t.name, t.shape, t.dtype),
+                "op": t.op,
+                "part": t.part,
+                "stage": t.stage,
+                "block": t.block,
+                **({"origin": model.function_names[t.name]} if t.name in model.function_names else {}),
+            }
             for t in model.tensors()
         ],
     }
@@ -76,16 +86,17 @@ def _stage(stage: Block) -> dict[str, Any]:
 def _print_table(model: Model, every: bool) -> None:
     from onnxvis.files import one_line
     from onnxvis.graph import cost
+    from onnxvis.show.text import shape
 
     macs = cost.macs(model.view)
     work = f", {macs:,} multiply-accumulates" if macs is not None else ""
     print(f"{model.name}: opset {model.opset}, {cost.parameters(model):,} parameters{work}")
     for tensor in model.inputs:
-        print(f"  input   {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {_dims(tensor.shape)}")
+        print(f"  input   {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {shape(tensor.shape)}")
     for tensor in model.outputs:
-        print(f"  output  {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {_dims(tensor.shape)}")
-    for name, shape in model.assumed_shapes.items():
-        print(f"  sizes below are for {one_line(name, _NAME_WIDTH)} of {' × '.join(map(str, shape))}")
+        print(f"  output  {one_line(tensor.name, _NAME_WIDTH)}  {tensor.dtype} {shape(tensor.shape)}")
+    for name, assumed in model.assumed_shapes.items():
+        print(f"  sizes below are for {one_line(name, _NAME_WIDTH)} of {shape(assumed)}")
     if not model.parts:
         print("  no feature maps: nothing here is convolved over a picture")
     for part in model.parts:
@@ -96,22 +107,15 @@ def _print_table(model: Model, every: bool) -> None:
                 print(_line(model, block, 2))
     if every or not model.parts:
         for item in model.tensors():
-            print(f"  {item.op:<20} {_dims(item.shape):<20} {item.block or item.part:<16} {one_line(item.name)}")
+            print(f"  {item.op:<20} {shape(item.shape):<20} {item.block or item.part:<16} {one_line(item.name)}")
 
 
 def _line(model: Model, block: Block, depth: int) -> str:
     from onnxvis.files import one_line
+    from onnxvis.show.text import shape
 
     name = f"{'  ' * depth}{one_line(block.name, 40)}"
-    shape = model.view.shape(block.output)
-    is_map = shape is not None and len(shape) == 4
-    size = f"{block.channels} × {block.height} × {block.width}" if is_map else _dims(shape)
+    dims = model.view.shape(block.output)
+    is_map = dims is not None and len(dims) == 4
+    size = f"{block.channels} × {block.height} × {block.width}" if is_map else shape(dims)
     return f"  {name:<32} {block.kind:<18} {size:<20} {one_line(block.output, _NAME_WIDTH)}"
-
-
-def _dims(shape: tuple[int | str | None, ...] | None) -> str:
-    if shape is None:
-        return "unknown shape"
-    from onnxvis.files import one_line
-
-    return " × ".join("?" if size is None else one_line(size, 12) for size in shape) or "scalar"

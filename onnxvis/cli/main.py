@@ -13,6 +13,7 @@ from importlib import import_module
 
 from onnxvis import __version__
 from onnxvis.errors import OnnxvisError
+from onnxvis.files import one_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ _INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code. Wrong options end the process with code 2, as argparse does."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    # A stream that was closed (2>&-) is None; what would go there goes nowhere.
+    sys.stdout = sys.stdout or _nowhere()
+    sys.stderr = sys.stderr or _nowhere()
     if not given or given[0] not in COMMANDS:
         return _without_command(given)
     name = given[0]
@@ -85,6 +89,10 @@ def _without_command(given: Sequence[str]) -> int:
     return OnnxvisError.exit_code
 
 
+def _nowhere() -> io.TextIOWrapper:
+    return io.TextIOWrapper(open(os.devnull, "wb"), encoding="utf-8")
+
+
 def _print_anything() -> None:
     """Let stdout take every path and name: bytes that are no text come out as they are, where it can hold them."""
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -98,7 +106,7 @@ def _unexpected(error: Exception) -> str:
         return (
             f"{error.strerror}: {error.filename!r}" if error.filename else f"{error.strerror}, while writing or reading"
         )
-    text = " ".join(str(error).split())[:300]
+    text = one_line(" ".join(str(error).split()), 300)
     return f"{type(error).__name__}: {text}. This is a fault of onnxvis; ONNXVIS_TRACEBACK=1 shows where"
 
 

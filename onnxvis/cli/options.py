@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -10,8 +11,8 @@ from typing import TYPE_CHECKING
 from onnxvis.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnxvis.run.flags import PreprocessFlags
     from onnxvis.run.session import RunOptions
-    from onnxvis.run.settings import PreprocessFlags
 
 __all__ = [
     "add_input_options",
@@ -59,7 +60,7 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_run_options(parser: argparse.ArgumentParser, *, exact: bool = True) -> None:
+def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Where and how the model runs."""
     group = parser.add_argument_group("how the model runs")
     group.add_argument(
@@ -75,8 +76,7 @@ def add_run_options(parser: argparse.ArgumentParser, *, exact: bool = True) -> N
         metavar="N",
         help="threads of one operation; 0: one a core (default: %(default)s)",
     )
-    if exact:
-        group.add_argument("--exact", action="store_true", help="run what is exposed with every graph optimisation off")
+    group.add_argument("--exact", action="store_true", help="run what is exposed with every graph optimisation off")
 
 
 def add_look_options(parser: argparse.ArgumentParser) -> None:
@@ -99,7 +99,7 @@ def add_quiet(parser: argparse.ArgumentParser) -> None:
 
 def preprocess_flags(options: argparse.Namespace) -> PreprocessFlags:
     """The preprocessing that the command line asks for. Raises UsageError."""
-    from onnxvis.run.settings import PreprocessFlags
+    from onnxvis.run.flags import PreprocessFlags
 
     names = ("size", "fit", "shorter", "interpolation", "mean", "std", "divide", "bgr")
     return PreprocessFlags.parse(preset=options.preprocess, **{name: getattr(options, name) for name in names})
@@ -111,7 +111,12 @@ def run_options(options: argparse.Namespace) -> RunOptions:
 
     if options.threads < 0:
         raise UsageError(f"--threads {options.threads} is no number of threads; give 0 for one a core")
-    return RunOptions(options.provider, options.threads, getattr(options, "exact", False))
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if options.threads > most:
+        raise UsageError(
+            f"--threads {options.threads} is more than this machine can use ({most}); give 0 for one a core"
+        )
+    return RunOptions(options.provider, options.threads, options.exact)
 
 
 def command_line() -> str:

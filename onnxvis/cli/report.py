@@ -31,7 +31,12 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     parser.add_argument(
-        "--budget", metavar="MB", type=float, default=10.0, help="size of the page at most (default: %(default)s)"
+        "--budget",
+        metavar="MB",
+        type=float,
+        default=10.0,
+        help="size that the page is kept to by leaving out pictures, then rows; what cannot be left out may take more, "
+        "and the page then says so (default: %(default)s)",
     )
     shared.add_run_options(parser)
     shared.add_look_options(parser)
@@ -45,33 +50,27 @@ def run(options: argparse.Namespace) -> int:
 
 def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str | Path], labels: Path | None) -> int:
     """Build the page for `model`, write it whole or not at all, and print where it is."""
-    from onnxvis.files import one_line, write_atomic
+    from onnxvis.files import one_line
     from onnxvis.graph.load import load
-    from onnxvis.run.settings import PreprocessFlags
+    from onnxvis.run.flags import PreprocessFlags
+    from onnxvis.show import report
     from onnxvis.show.maps import Look
-    from onnxvis.show.render import render
-    from onnxvis.show.report import ReportOptions, build_page
-    from onnxvis.show.target import refuse_overwriting
 
     if not 0 < options.budget < _LARGEST_BUDGET:
         raise UsageError(f"--budget {options.budget:g} is no size for a page; give megabytes above 0")
-    settings = ReportOptions(
+    settings = report.ReportOptions(
         run=shared.run_options(options),
         preprocess=shared.preprocess_flags(options) if hasattr(options, "preprocess") else PreprocessFlags(),
         labels=labels,
         feeds=tuple(getattr(options, "feed", ())),
-        max_pixels=getattr(options, "max_pixels", ReportOptions.max_pixels),
+        max_pixels=getattr(options, "max_pixels", report.ReportOptions.max_pixels),
         look=Look(options.colormap, options.stretch),
         budget=int(options.budget * 1e6),
         command=shared.command_line(),
     )
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")
-        opened = load(model)
-        refuse_overwriting(options.output, opened, [*inputs, *filter(None, [labels])])
-        page = build_page(opened, inputs, settings, progress)
-        progress("writing the page")
-        write_atomic(options.output, render(page).encode())
+        report.write_report(load(model), inputs, options.output, settings, progress)
     print(options.output)
     if options.open:
         import webbrowser

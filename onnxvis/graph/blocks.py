@@ -43,6 +43,12 @@ class Block:
     width: int
     children: tuple[Block, ...] = ()
 
+    def walk(self) -> Iterator[Block]:
+        """This block and all below it, parents before children."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
 
 def find_parts(view: GraphView, maps: FeatureMaps) -> tuple[Block, ...]:
     """The network's parts in order: stem, backbone, neck, heads; those it does not have are left out.
@@ -51,12 +57,6 @@ def find_parts(view: GraphView, maps: FeatureMaps) -> tuple[Block, ...]:
     model without feature maps.
     """
     return _Partition(view, maps).parts()
-
-
-def _walk(block: Block) -> Iterator[Block]:
-    yield block
-    for child in block.children:
-        yield from _walk(child)
 
 
 class _Partition:
@@ -256,7 +256,7 @@ class _Partition:
         while True:
             self.names = set(refused)
             named = tuple(self._labelled(part, part.name) for part in parts)
-            counts = Counter(block.name for part in named for block in _walk(part))
+            counts = Counter(block.name for part in named for block in part.walk())
             repeated = {name for name, count in counts.items() if count > 1}
             if not repeated - refused:
                 return named

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from onnxvis.graph.ops import CONVOLUTIONS, MATRIX_PRODUCTS
 from onnxvis.graph.roles import find_role
-from onnxvis.graph.shapes import Shape
+from onnxvis.graph.types import Shape
 from onnxvis.graph.view import GraphView, Node
 
 if TYPE_CHECKING:

@@ -14,8 +14,18 @@ from onnxvis.files import one_line
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-__all__ = ["PlacedTensor", "Reference", "anchor", "refer", "reference", "stored_bytes", "tensors_of"]
-
+__all__ = [
+    "PlacedTensor",
+    "Reference",
+    "anchor",
+    "embed",
+    "embed_small",
+    "refer",
+    "reference",
+    "references",
+    "stored_bytes",
+    "tensors_of",
+]
 
 # Bits an element, by TensorProto.DataType: float, uint8, int8, uint16, int16, int32, int64, bool, float16, double,
 # uint32, uint64, complex64, complex128, bfloat16, four 8-bit floats, uint4, int4, float4e2m1, float8e8m0, uint2, int2,
@@ -66,6 +76,11 @@ def reference(tensor: TensorProto) -> Reference | None:
     return Reference(entries.get("location", ""), offset, length)
 
 
+def references(model: ModelProto) -> Iterator[tuple[PlacedTensor, Reference]]:
+    """Every tensor of a model that lies outside the message, with where it lies. Raises ModelError as `reference`."""
+    return ((item, found) for item in tensors_of(model) if (found := reference(item.tensor)) is not None)
+
+
 def refer(tensor: TensorProto, to: Reference) -> None:
     """Make `tensor` an external reference, whatever held its bytes before."""
     for field in ("raw_data", "float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
@@ -90,9 +105,8 @@ def embed(tensor: TensorProto, found: Reference, folder: Path) -> None:
 
 def embed_small(model: ModelProto, folder: Path, limit: int) -> None:
     """Embed the external tensors of at most `limit` bytes: whoever infers shapes or optimises needs their values."""
-    for item in tensors_of(model):
-        found = reference(item.tensor)
-        if found is not None and (found.length or 0) <= limit:
+    for item, found in references(model):
+        if (found.length or 0) <= limit:
             embed(item.tensor, found, folder)
 
 
@@ -106,7 +120,7 @@ def anchor(model: ModelProto, path: Path) -> Path:
     """
     homes = [path.parent.resolve(), path.resolve().parent]
     files: dict[str, Path] = {}
-    placed = [(item, found) for item in tensors_of(model) if (found := reference(item.tensor)) is not None]
+    placed = list(references(model))
     for item, found in placed:
         if found.location not in files:
             files[found.location] = _contained(found.location, path, homes, item.name)

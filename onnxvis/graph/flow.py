@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import reduce
 
 from onnxvis.graph.layout import FeatureMaps
 from onnxvis.graph.ops import ACTIVATIONS, CONVOLUTIONS, JOINS, PASS_THROUGH
@@ -76,6 +77,31 @@ class Flow:
                 furthest = len(self.order)
             furthest = max(furthest, *(self.position[item] for item in self.after(name) if item in on_path), here)
         return found
+
+    def following(self, sinks: Iterable[str]) -> dict[str, str]:
+        """For each tensor that reaches a sink, the next one that all data passes on its way from it to the sinks.
+
+        '' where there is none. Following these from a tensor gives its `chokepoints`, for all tensors in one walk from
+        the sinks: the next one is where all ways on meet, the nearest common node of the tree built so far.
+        """
+        ends = set(sinks)
+        following: dict[str, str] = {}
+        depth = {"": 0}
+
+        def meet(one: str, other: str) -> str:
+            while one != other:
+                if depth[one] >= depth[other]:
+                    one = following[one]
+                else:
+                    other = following[other]
+            return one
+
+        for name in reversed(self.order):
+            ways = [item for item in self.after(name) if item in following] + [""] * (name in ends)
+            if ways:
+                following[name] = reduce(meet, ways)
+                depth[name] = depth[following[name]] + 1
+        return following
 
     def core(self, name: str) -> Node | None:
         """The node that made the basis of `name`: the convolution behind its activation, the join, …"""

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxvis.graph.protos import copied, keep
+from onnxvis.graph.types import TensorType
+
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
-
-    from onnxvis.graph.shapes import TensorType
 
 __all__ = ["fold_shape_arithmetic"]
 
@@ -110,14 +111,9 @@ def _evaluated(node: NodeProto, inputs: Mapping[str, Array], model: ModelProto) 
 
 
 def _with_constants(model: ModelProto, known: Mapping[str, Array]) -> ModelProto:
-    from onnx import ModelProto as Model
     from onnx import numpy_helper
 
-    folded = Model()
-    folded.CopyFrom(model)
-    kept = [node for node in folded.graph.node if not (node.output and node.output[0] in known)]
-    nodes = [type(node).FromString(node.SerializeToString()) for node in kept]
-    del folded.graph.node[:]
-    folded.graph.node.extend(nodes)
+    folded = copied(model)
+    keep(folded.graph.node, [node for node in folded.graph.node if not (node.output and node.output[0] in known)])
     folded.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in known.items())
     return folded

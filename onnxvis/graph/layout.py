@@ -9,13 +9,15 @@ from __future__ import annotations
 import itertools
 
 from onnxvis.graph.ops import LAYOUT_KEEPING, SPATIAL
+from onnxvis.graph.types import Dim, Shape
 from onnxvis.graph.view import GraphView, Node
 
-__all__ = ["FeatureMaps", "guess_layout"]
+__all__ = ["FeatureMaps", "fixed", "guess_layout"]
 
 NCHW, NHWC = "NCHW", "NHWC"
 _ORDERS = tuple("N" + "".join(order) for order in itertools.permutations("CHW"))
 _PICTURE_CHANNELS = (1, 3, 4)
+_CHANNEL_WORDS = ("channel", "channels", "chan", "num_channels", "c", "rgb")
 
 
 class FeatureMaps:
@@ -59,13 +61,41 @@ def _find_layouts(view: GraphView) -> dict[str, str]:
     return layouts
 
 
-def guess_layout(shape: tuple[int | str | None, ...] | None) -> str | None:
-    """The layout of a picture tensor of this shape: the axis that can be 1, 3 or 4 is the channels; NCHW on a tie."""
+def guess_layout(shape: Shape | None, from_graph: str | None = None) -> str | None:
+    """'NCHW' or 'NHWC' for a picture tensor of this shape of rank 4, None where it can be no picture.
+
+    `from_graph` is the layout that the graph's operators tell; it is believed unless it contradicts the number of
+    channels. By shape alone: where 1, 3 or 4 stands or the dimension is called channels; where that leaves both,
+    channels first.
+    """
     if shape is None or len(shape) != 4:
         return None
-    if shape[1] in _PICTURE_CHANNELS:
-        return NCHW
-    return NHWC if shape[3] in _PICTURE_CHANNELS else None
+    possible = [layout for layout in (NCHW, NHWC) if _may_be_picture(shape, layout)]
+    if from_graph in possible:
+        return from_graph
+    known = [layout for layout in possible if _tells_channels(shape[layout.index("C")])]
+    return next(iter(known or possible), None)
+
+
+def fixed(dimension: Dim) -> int | None:
+    """The number, or None for a free dimension: a name, nothing, or the −1 and 0 that some exporters write."""
+    return dimension if isinstance(dimension, int) and dimension > 0 else None
+
+
+def _may_be_picture(shape: Shape, layout: str) -> bool:
+    """Whether 1, 3, 4 or a free dimension stands at the channels, and sides longer than one pixel elsewhere.
+
+    Of (N, 64, free, free) the last is rather the width of 64 maps than the channels of a picture 64 pixels high.
+    """
+    channels = shape[layout.index("C")]
+    sides = [fixed(shape[layout.index(side)]) for side in "HW"]
+    if layout == NHWC and not _tells_channels(channels) and sides.count(None) == 1:
+        return False
+    return fixed(channels) in (None, *_PICTURE_CHANNELS) and all(side is None or side > 1 for side in sides)
+
+
+def _tells_channels(dimension: Dim) -> bool:
+    return bool(fixed(dimension)) or (isinstance(dimension, str) and dimension.lower() in _CHANNEL_WORDS)
 
 
 def _forward(view: GraphView, node: Node, layouts: dict[str, str]) -> None:

@@ -15,10 +15,10 @@ from onnxvis import files
 from onnxvis.errors import ModelError
 from onnxvis.files import one_line
 from onnxvis.graph import blocks, normalize, skeleton, weights
-from onnxvis.graph.external import anchor, embed_small
-from onnxvis.graph.layout import FeatureMaps, guess_layout
-from onnxvis.graph.shapes import Shape
-from onnxvis.graph.view import GraphView, Tensor
+from onnxvis.graph.external import anchor, embed_small, references
+from onnxvis.graph.layout import FeatureMaps, fixed, guess_layout
+from onnxvis.graph.types import Shape
+from onnxvis.graph.view import GraphView, Tensor, declared_ports
 from onnxvis.graph.wire import UnexpectedWireFormat
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Model:
         self.path = path
         self.folder = folder
         self.skeleton = skeleton
-        self.proto, self.function_names = normalize.inline_functions(skeleton)
+        self.proto = normalize.inline_functions(skeleton)
         self._asked_shapes = dict(input_shapes or {})
 
     @property
@@ -80,7 +80,7 @@ class Model:
     @cached_property
     def view(self) -> GraphView:
         """The main graph, with shapes inferred for `assumed_shapes`. Raises ModelError where it is no valid graph."""
-        return GraphView(self.proto, self.assumed_shapes) if self.assumed_shapes else self._as_declared
+        return GraphView(self.proto, self.assumed_shapes)
 
     @cached_property
     def maps(self) -> FeatureMaps:
@@ -99,16 +99,26 @@ class Model:
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """What must be fed, with the shapes the file declares. Initializers listed as inputs (old files) are not."""
-        return self._as_declared.inputs
+        return self._ports[0]
 
     @property
     def outputs(self) -> tuple[Tensor, ...]:
         """What the model returns, in order, with the shapes the file declares."""
-        return self._as_declared.outputs
+        return self._ports[1]
 
     @cached_property
-    def _as_declared(self) -> GraphView:
-        return GraphView(self.proto)
+    def _ports(self) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+        return declared_ports(self.proto.graph)
+
+    @cached_property
+    def function_names(self) -> dict[str, str]:
+        """{tensor: where it was} for what local functions make, as `Block[call 3]/Gelu[call 0]/hidden`."""
+        return normalize.origins(self.skeleton, self.proto)
+
+    @cached_property
+    def files(self) -> frozenset[Path]:
+        """The real paths of the model's file and of those that hold its weights: no result is written over them."""
+        return frozenset({self.path.resolve(), *(self.folder / at.location for _, at in references(self.skeleton))})
 
     @cached_property
     def metadata(self) -> dict[str, str]:
@@ -158,7 +168,8 @@ class Model:
 
     def at(self, input_shapes: Mapping[str, tuple[int, ...]]) -> Model:
         """The same model seen with these input shapes in place of free dimensions."""
-        if all(self.assumed_shapes.get(name) == shape for name, shape in input_shapes.items()):
+        seen = {tensor.name: tensor.shape for tensor in self.inputs} | self.assumed_shapes
+        if all(seen.get(name) == shape for name, shape in input_shapes.items()):
             return self
         return Model(self.path, self.skeleton, self.folder, input_shapes)
 
@@ -227,12 +238,7 @@ def _parse(path: Path) -> ModelProto:
 def _concrete(tensor: Tensor) -> tuple[int, ...] | None:
     """Numbers for the free dimensions of a picture input, None where it has none or is no picture."""
     shape = tensor.shape
-    if shape is None or len(shape) != 4 or all(isinstance(size, int) for size in shape):
+    if shape is None or len(shape) != 4 or all(fixed(size) for size in shape):
         return None
-    channel_axis = 3 if guess_layout(shape) == "NHWC" else 1
-    sizes = [size if isinstance(size, int) else _DEFAULT_SIDE for size in shape]
-    if not isinstance(shape[0], int):
-        sizes[0] = 1
-    if not isinstance(shape[channel_axis], int):
-        sizes[channel_axis] = 3
-    return tuple(sizes)
+    assumed = {0: 1, 3 if guess_layout(shape) == "NHWC" else 1: 3}
+    return tuple(fixed(size) or assumed.get(axis, _DEFAULT_SIDE) for axis, size in enumerate(shape))

@@ -1,4 +1,4 @@
-"""One flat graph from a model with local functions, and a map from its new names back to the functions' own."""
+"""One flat graph from a model with local functions, and where in them each of its new tensors was."""
 
 from __future__ import annotations
 
@@ -11,34 +11,52 @@ from onnxvis.files import one_line
 if TYPE_CHECKING:
     from onnx import FunctionProto, ModelProto, NodeProto
 
-__all__ = ["inline_functions"]
+__all__ = ["inline_functions", "origins"]
 
 _Key = tuple[str, str, str]
 _MAX_DEPTH = 60
 _MAX_NODES = 1_000_000
 
 
-def inline_functions(model: ModelProto) -> tuple[ModelProto, dict[str, str]]:
-    """`model` with every call of a local function replaced by the function's body, and {new tensor: where it was}.
+def inline_functions(model: ModelProto) -> ModelProto:
+    """`model` with every call of a local function replaced by the function's body; without functions, as it is.
 
-    Where it was reads like `Block[call 3]/Gelu[call 0]/hidden`: the chain of calls, then the tensor's name in the
-    innermost function. A model without functions is returned as it is, with an empty map.
     Raises ModelError when functions call each other in a circle or would expand beyond a million nodes.
     """
     if not model.functions:
-        return model, {}
+        return model
     from onnx import inliner
 
-    functions = {_key(function): function for function in model.functions}
-    if _size(model.graph.node, functions, {}, ()) > _MAX_NODES:
+    if _size(model.graph.node, _functions(model), {}, ()) > _MAX_NODES:
         raise ModelError(f"the model's local functions expand to more than {_MAX_NODES} nodes")
-    expanded = list(_expand(model.graph.node, functions, ()))
     try:
-        flat = inliner.inline_local_functions(model)
+        return inliner.inline_local_functions(model)
     except Exception as error:
         raise ModelError(f"the model's local functions cannot be inlined: {one_line(error)}") from error
+
+
+def origins(model: ModelProto, flat: ModelProto) -> dict[str, str]:
+    """{new tensor: where it was} for `flat`, what `inline_functions` made of `model`; {} for one without functions.
+
+    Where it was reads like `Block[call 3]/Gelu[call 0]/hidden`: the chain of calls, then the tensor's name in the
+    innermost function. The nodes of both are paired in order, which is the same; {} should it not be.
+    """
+    if not model.functions:
+        return {}
+    expanded = list(_expand(model.graph.node, _functions(model), ()))
+    if [node.op_type for node in flat.graph.node] != [node.op_type for node, _ in expanded]:
+        return {}
     known = {name for node in model.graph.node for name in node.output}
-    return flat, _origins(flat, expanded, known)
+    return {
+        new: "/".join((*calls, old))
+        for node, (original, calls) in zip(flat.graph.node, expanded, strict=True)
+        for new, old in zip(node.output, original.output, strict=False)
+        if new and new not in known
+    }
+
+
+def _functions(model: ModelProto) -> dict[_Key, FunctionProto]:
+    return {_key(function): function for function in model.functions}
 
 
 def _key(item: FunctionProto | NodeProto) -> _Key:
@@ -70,15 +88,3 @@ def _expand(
             yield node, calls
         else:
             yield from _expand(function.node, functions, (*calls, f"{node.op_type}[call {position}]"))
-
-
-def _origins(flat: ModelProto, expanded: list[tuple[NodeProto, tuple[str, ...]]], known: set[str]) -> dict[str, str]:
-    """Pair the flat graph's nodes with the expanded ones, which come in the same order."""
-    if [node.op_type for node in flat.graph.node] != [node.op_type for node, _ in expanded]:
-        return {}
-    return {
-        new: "/".join((*calls, old))
-        for node, (original, calls) in zip(flat.graph.node, expanded, strict=True)
-        for new, old in zip(node.output, original.output, strict=False)
-        if new and new not in known
-    }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from onnxvis.errors import UsageError
 from onnxvis.files import one_line
-from onnxvis.graph import receptive_moves, receptive_rules
+from onnxvis.graph import receptive_moves, receptive_rules  # noqa: F401  importing them registers their rules
 from onnxvis.graph.receptive_step import propagate
 from onnxvis.graph.tracks import Axis, Track, Unknown
 
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.graph.view import GraphView
 
-__all__ = ["RULES", "ReceptiveField", "receptive_field"]
-
-RULES = (receptive_rules, receptive_moves)
-"""The modules whose rules are registered by importing them."""
+__all__ = ["ReceptiveField", "receptive_field"]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from onnxvis.graph.receptive_step import Step, from_end, rule
-from onnxvis.graph.shapes import Shape
 from onnxvis.graph.tracks import Axis, Interior, Track, Unknown, regular
+from onnxvis.graph.types import Shape
 from onnxvis.graph.windows import Taps, resized
 
 __all__: list[str] = []

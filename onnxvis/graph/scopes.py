@@ -11,7 +11,7 @@ from onnxvis.graph.view import GraphView, Node
 
 __all__ = ["Scopes"]
 
-Path = tuple[str, ...]
+ScopePath = tuple[str, ...]
 _TORCH_SCOPES = "pkg.torch.onnx.name_scopes"
 
 
@@ -21,7 +21,7 @@ class Scopes:
     def __init__(self, view: GraphView) -> None:
         self._paths = {node.index: _path(node) for node in view.nodes}
         self._shared = len(_common(path for path in self._paths.values() if len(path) > 1))
-        self._convolutions: Counter[Path] = Counter()
+        self._convolutions: Counter[ScopePath] = Counter()
         for node in view.nodes:
             path = self._paths[node.index] if node.op in CONVOLUTIONS else ()
             self._convolutions.update(path[:end] for end in range(1, len(path) + 1))
@@ -43,7 +43,7 @@ class Scopes:
         return [_joined(common[self._shared : end]) for end in own]
 
 
-def _path(node: Node) -> Path:
+def _path(node: Node) -> ScopePath:
     for text in (node.name, next(filter(None, node.outputs), "")):
         parts = tuple(part for part in text.split("/") if part)
         if len(parts) > 1:
@@ -54,7 +54,7 @@ def _path(node: Node) -> Path:
     return ()
 
 
-def _listed(text: str) -> Path:
+def _listed(text: str) -> ScopePath:
     try:
         scopes = ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError):
@@ -64,8 +64,8 @@ def _listed(text: str) -> Path:
     return tuple(item for item in scopes[:-1] if item)
 
 
-def _common(paths: Iterable[Path]) -> Path:
-    shared: Path | None = None
+def _common(paths: Iterable[ScopePath]) -> ScopePath:
+    shared: ScopePath | None = None
     for path in paths:
         if shared is None:
             shared = path
@@ -75,7 +75,7 @@ def _common(paths: Iterable[Path]) -> Path:
     return shared or ()
 
 
-def _joined(parts: Path) -> str:
+def _joined(parts: ScopePath) -> str:
     """Scopes written out in full ('layer1/layer1.0') repeat what holds them; bare ones ('stage3/block5') do not."""
     label = before = ""
     for part in parts:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from onnxvis.graph.blocks import Block
     from onnxvis.graph.load import Model
 
-__all__ = ["Selection", "all_blocks", "select"]
+__all__ = ["Selection", "select"]
 
 _COMPARED_NAMES, _COMPARED_LENGTH = 5000, 200
 
@@ -30,30 +30,25 @@ class Selection:
 
 
 def select(model: Model, wanted: Iterable[str]) -> Selection:
-    """Find the tensors for each word: exactly that tensor, else the output of the block of that name, else all
-    tensors that match it as a glob (`*Relu*`), else all whose name lies in the scope (`layer1` for `/layer1/…`).
+    """Find the tensors for each word: exactly that tensor, else the output of the block of that name, else the
+    tensor that a local function makes (`Block[call 3]/hidden`), else all tensors that match it as a glob (`*Relu*`),
+    else all whose name lies in the scope (`layer1` for `/layer1/…`).
 
     Raises TensorNotFound with the nearest names for a word that matches nothing, or that names a tensor inside a
     branch of an If or the body of a Loop.
     """
     names = [tensor.name for tensor in model.view.intermediates]
-    blocks = {block.key: block for block in all_blocks(model.parts)}
-    blocks |= {block.name: block for block in all_blocks(model.parts)}
+    plain = [tensor.name for tensor in model.view.intermediates if not tensor.dtype.endswith("_type")]
+    tree = [block for part in model.parts for block in part.walk()]
+    blocks = {block.key: block for block in tree} | {block.name: block for block in tree}
     chosen: set[str] = set()
     matched: dict[str, str] = {}
     for word in wanted:
-        found, how = _match(model, word, names, blocks)
+        found, how = _match(model, word, plain, blocks)
         chosen.update(found)
         matched[word] = how
     order = {name: place for place, name in enumerate([*_given(model), *names])}
     return Selection(tuple(sorted(chosen, key=order.__getitem__)), matched)
-
-
-def all_blocks(parts: Iterable[Block]) -> Iterable[Block]:
-    """Every block of the tree, parents before children."""
-    for part in parts:
-        yield part
-        yield from all_blocks(part.children)
 
 
 def _given(model: Model) -> list[str]:
@@ -67,6 +62,9 @@ def _match(model: Model, word: str, names: list[str], blocks: dict[str, Block]) 
         return [
             blocks[word].output
         ], f"the output of {blocks[word].kind} {one_line(word)}: {one_line(blocks[word].output)}"
+    inlined = next((name for name, was in model.function_names.items() if was == word), "")
+    if inlined:
+        return [inlined], f"what was that tensor inside a function: {one_line(inlined)}"
     found = [name for name in names if fnmatchcase(name, word)] if any(c in word for c in "*?[") else []
     if found:
         return found, f"{len(found)} tensors by pattern"

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from onnxvis.graph.contrib import with_standard_operators
 from onnxvis.graph.folding import fold_shape_arithmetic
 from onnxvis.graph.ops import SHAPE_READERS
+from onnxvis.graph.protos import copied
+from onnxvis.graph.types import TensorType, dtype_name, type_of
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TypeProto, ValueInfoProto
+    from onnx import ModelProto, ValueInfoProto
 
-__all__ = ["Dim", "Shape", "TensorType", "dtype_name", "infer", "type_of"]
+__all__ = ["infer"]
 
 _FOLDING_ROUNDS = 64  # ShuffleNet as PyTorch exports it needs one for each of its 13 pairs of slices
-
-Dim = int | str | None
-Shape = tuple[Dim, ...]
-TensorType = tuple[Shape | None, str]
-"""Shape (None where even the rank is unknown) and dtype ('' where unknown)."""
 
 
 def infer(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None = None) -> dict[str, TensorType]:
@@ -32,7 +30,7 @@ def infer(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None 
     # ONNX follows the values of a ConstantOfShape element by element: a size of 2⁶⁰ would never end.
     follow = not any(node.op_type == "ConstantOfShape" for node in model.graph.node)
     declared = _declared(model)
-    concrete = _with_input_shapes(model, input_shapes) if input_shapes else model
+    concrete = with_standard_operators(_with_input_shapes(model, input_shapes) if input_shapes else model)
     try:
         inferred = shape_inference.infer_shapes(concrete, data_prop=follow)
     except Exception:  # the inference is a help: on any complaint of its own the declared types remain
@@ -57,31 +55,6 @@ def _is_open(model: ModelProto, found: Mapping[str, TensorType]) -> bool:
     return any(shape is None or not all(isinstance(size, int) for size in shape) for shape in shapes)
 
 
-def type_of(value: TypeProto) -> TensorType:
-    """The shape and dtype a TypeProto declares; sequences, optionals and maps are ('', with no shape) of their kind."""
-    if not value.HasField("tensor_type"):
-        return None, value.WhichOneof("value") or ""
-    tensor = value.tensor_type
-    if not tensor.HasField("shape"):
-        return None, dtype_name(tensor.elem_type)
-    dims: list[Dim] = []
-    for dim in tensor.shape.dim:
-        if dim.HasField("dim_value"):
-            dims.append(dim.dim_value if dim.dim_value >= 0 else None)
-        else:
-            dims.append(dim.dim_param or None)
-    return tuple(dims), dtype_name(tensor.elem_type)
-
-
-def dtype_name(data_type: int) -> str:
-    """NumPy's name of an ONNX element type ('float32', 'bfloat16', 'float8e4m3fn', 'int4', …), '' where unknown."""
-    from onnx import TensorProto
-
-    renamed = {"float": "float32", "double": "float64", "undefined": ""}
-    name = TensorProto.DataType.Name(data_type).lower() if data_type in TensorProto.DataType.values() else ""
-    return renamed.get(name, name)
-
-
 def _declared(model: ModelProto) -> dict[str, TensorType]:
     graph = model.graph
     values: list[ValueInfoProto] = [*graph.value_info, *graph.output, *graph.input]
@@ -95,10 +68,7 @@ def _declared(model: ModelProto) -> dict[str, TensorType]:
 
 
 def _with_input_shapes(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> ModelProto:
-    from onnx import ModelProto as Model
-
-    concrete = Model()
-    concrete.CopyFrom(model)
+    concrete = copied(model)
     changed = False
     for value in concrete.graph.input:
         wanted = input_shapes.get(value.name)

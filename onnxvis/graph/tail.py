@@ -80,16 +80,21 @@ class _Splitter:
 
     def _runs(self, fusions: list[str]) -> list[list[str]]:
         """For each fusion that is the last at its resolution, what all data passes after it at that resolution."""
-        runs: dict[str, list[str]] = {}
-        for fusion in (name for name in fusions if self.flow.basis[name] == name):
-            run = []
-            for name in self.flow.chokepoints([fusion], self.outputs):
-                if self.levels.get(name, self.levels[fusion]) != self.levels[fusion]:
-                    break
-                run.append(name)
-            if run and not any(name in fusions and self.flow.basis[name] != fusion for name in run):
-                runs[fusion] = run
-        return list(runs.values())
+        following = self.flow.following(self.outputs)
+        known = set(fusions)
+        runs = (self._run(name, known, following) for name in fusions if self.flow.basis[name] == name)
+        return [run for run in runs if run]
+
+    def _run(self, fusion: str, fusions: set[str], following: Mapping[str, str]) -> list[str]:
+        """Empty where another fusion follows at the same resolution, and where no output does."""
+        run = []
+        name = fusion if fusion in following else ""
+        while name and self.levels.get(name, self.levels[fusion]) == self.levels[fusion]:
+            if name in fusions and self.flow.basis[name] != fusion:
+                return []
+            run.append(name)
+            name = following[name]
+        return run
 
     def _extension(self, runs: list[list[str]], fusions: list[str]) -> list[str]:
         """What follows the last fusion and still belongs to the neck: as many convolutions as follow any other, so

@@ -12,12 +12,12 @@ from onnxvis.errors import ModelError, TensorNotFound
 from onnxvis.files import one_line
 from onnxvis.graph import shapes
 from onnxvis.graph.ops import SHAPE_READERS
-from onnxvis.graph.shapes import Shape
+from onnxvis.graph.types import Shape, type_of
 
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["GraphView", "Node", "Tensor", "subgraphs"]
+__all__ = ["GraphView", "Node", "Tensor", "declared_ports", "subgraphs"]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class GraphView:
         graph = model.graph
         self.model = model
         nodes = [_node(index, proto) for index, proto in enumerate(graph.node)]
-        _check_text("the graph", *(value.name for value in (*graph.input, *graph.output)))
+        _check_ports(graph)
         _check_text("an initializer", *(tensor.name for tensor in graph.initializer))
         self.initializers: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
         self.initializers |= {sparse.values.name: sparse.values for sparse in graph.sparse_initializer}
@@ -181,6 +181,21 @@ class GraphView:
                     return tuple(order)
             seen.add(node.index)
         return tuple(nodes)
+
+
+def declared_ports(graph: GraphProto) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """A graph's inputs and outputs with the types that they declare; initializers listed as inputs are none.
+
+    Raises ModelError for a name that is not UTF-8.
+    """
+    _check_ports(graph)
+    stored = {tensor.name for tensor in graph.initializer} | {item.values.name for item in graph.sparse_initializer}
+    inputs = tuple(Tensor(value.name, *type_of(value.type)) for value in graph.input if value.name not in stored)
+    return inputs, tuple(Tensor(value.name, *type_of(value.type)) for value in graph.output)
+
+
+def _check_ports(graph: GraphProto) -> None:
+    _check_text("the graph", *(value.name for value in (*graph.input, *graph.output)))
 
 
 def _node(index: int, proto: NodeProto) -> Node:

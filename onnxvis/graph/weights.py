@@ -13,7 +13,7 @@ import numpy as np
 from onnxvis.errors import ModelError, TensorNotFound
 from onnxvis.files import one_line
 from onnxvis.graph.external import reference, stored_bytes, tensors_of
-from onnxvis.graph.shapes import dtype_name
+from onnxvis.graph.types import dtype_name
 
 if TYPE_CHECKING:
     from onnx import ModelProto, TensorProto

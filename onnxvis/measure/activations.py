@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from onnxvis.errors import InputError
 from onnxvis.files import one_line
 from onnxvis.rewrite.expose import WIDER, Exposed, expose
-from onnxvis.run.session import Placement, RunOptions, Session
+from onnxvis.run.session import Execution, RunOptions, Session
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -32,7 +32,7 @@ class Activations:
     values: dict[str, Array]
     layouts: Mapping[str, str]
     outputs: dict[str, Any]
-    placement: Placement
+    placement: Execution
     casts: Mapping[str, tuple[str, str]]
 
     def maps(self, tensor: str, picture: int = 0) -> Array:
@@ -96,10 +96,13 @@ class Probe:
 
 def run_deployed(
     model: Model, inputs: Sequence[Mapping[str, Array]], options: RunOptions
-) -> tuple[list[dict[str, Any]], Placement]:
-    """The outputs of the model as it is deployed, not rewritten, for each input; the session is gone afterwards."""
+) -> tuple[list[dict[str, Any]], Execution]:
+    """The outputs of the model as it is deployed, not rewritten, for each input; the session is gone afterwards.
+
+    It is optimised as in deployment whatever `options.exact` says.
+    """
     wanted = fetchable_outputs(model)
-    with Session(model.skeleton, model.folder, options, model.name) as session:
+    with Session(model.skeleton, model.folder, replace(options, exact=False), model.name) as session:
         return [session.run(feeds, wanted) for feeds in inputs], session.placement
 
 

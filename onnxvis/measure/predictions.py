@@ -32,7 +32,7 @@ class Predictions:
 def class_scores(output: object, count: int = 5) -> Predictions | None:
     """The `count` best classes of an output that looks like class scores, of the first picture; None for any other.
 
-    It looks so when it is (batch, K) with K ≥ 2, further axes all 1. Values in [0, 1] that sum to 1 (± 1 %) are
+    It looks so when it is (batch, K) or (batch, K, 1, 1) with K ≥ 2. Values in [0, 1] that sum to 1 (± 1 %) are
     probabilities, shown as they are. Others are taken for logits and shown after a softmax, exp(v − max) / sum, unless
     all lie in [0, 1]: then they are independent scores.
     """
@@ -50,10 +50,9 @@ def class_scores(output: object, count: int = 5) -> Predictions | None:
 
 
 def _vector(output: object) -> Array | None:
-    if not isinstance(output, np.ndarray) or output.ndim < 2 or not output.size or output.dtype.kind != "f":
+    if not isinstance(output, np.ndarray) or not output.size or output.dtype.kind != "f":
         return None
-    first = output[0]
-    if first.shape[0] < 2 or first.size != first.shape[0]:
+    if output.ndim not in (2, 4) or output.shape[1] < 2 or output.shape[2:] not in ((), (1, 1)):
         return None
-    values = first.reshape(-1).astype(np.float64)
+    values = output[0].reshape(-1).astype(np.float64)
     return values if np.isfinite(values).all() else None

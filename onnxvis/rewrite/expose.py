@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxvis.errors import RewriteError
 from onnxvis.files import one_line
 from onnxvis.graph.load import Model
+from onnxvis.graph.protos import copied, keep
+from onnxvis.graph.types import element_type
 from onnxvis.graph.view import Tensor
 
 if TYPE_CHECKING:
@@ -47,8 +49,6 @@ def expose(model: Model, tensors: Iterable[str], *, only: bool = False) -> Expos
     to a type that NumPy has. The model given is not changed; weights stay references into its file.
     Raises TensorNotFound; RewriteError for what is no tensor (a sequence, an optional), or where nothing would be left.
     """
-    from onnx import ModelProto as Proto
-
     wanted = list(dict.fromkeys(tensors))
     if only and not wanted:
         raise RewriteError("no tensor was named, so nothing would be left of the model")
@@ -57,8 +57,7 @@ def expose(model: Model, tensors: Iterable[str], *, only: bool = False) -> Expos
         if tensor.dtype in _NOT_TENSORS or tensor.dtype == _SPARSE:
             kind = _NOT_TENSORS.get(tensor.dtype, "a sparse tensor")
             raise RewriteError(f"'{one_line(tensor.name)}' is {kind}, not a tensor, so it cannot be shown")
-    proto = Proto()
-    proto.CopyFrom(model.proto)
+    proto = copied(model.proto)
     if only:
         del proto.graph.output[:]
     present = {value.name for value in proto.graph.output}
@@ -88,20 +87,13 @@ def _value_info(model: Model, name: str, tensor: Tensor, wider: str | None) -> V
     shape = tensor.shape
     if shape is not None and model.assumed_shapes:
         shape = (None,) * len(shape)  # sizes were computed for the shapes assumed; whoever feeds others gets others
-    return helper.make_tensor_value_info(name, _elem_type(dtype), shape)
-
-
-def _elem_type(dtype: str) -> int:
-    from onnx import TensorProto
-
-    renamed = {"float32": "FLOAT", "float64": "DOUBLE"}
-    return int(TensorProto.DataType.Value(renamed.get(dtype, dtype.upper())))
+    return helper.make_tensor_value_info(name, element_type(dtype), shape)
 
 
 def _add_cast(proto: ModelProto, source: str, target: str, dtype: str) -> None:
     from onnx import helper
 
-    proto.graph.node.append(helper.make_node("Cast", [source], [target], name=target, to=_elem_type(dtype)))
+    proto.graph.node.append(helper.make_node("Cast", [source], [target], name=target, to=element_type(dtype)))
 
 
 def _all_names(model: Model) -> set[str]:
@@ -135,15 +127,9 @@ def _cut(proto: ModelProto, model: Model) -> None:
             waiting += fresh
     count = len(model.proto.graph.node)
     nodes = [node for index, node in enumerate(proto.graph.node) if index in kept or index >= count]
-    _keep(proto.graph.node, nodes)
-    _keep(proto.graph.initializer, [item for item in proto.graph.initializer if item.name in needed])
-    _keep(proto.graph.sparse_initializer, [i for i in proto.graph.sparse_initializer if i.values.name in needed])
-    _keep(proto.graph.input, [item for item in proto.graph.input if item.name in needed])
+    keep(proto.graph.node, nodes)
+    keep(proto.graph.initializer, [item for item in proto.graph.initializer if item.name in needed])
+    keep(proto.graph.sparse_initializer, [i for i in proto.graph.sparse_initializer if i.values.name in needed])
+    keep(proto.graph.input, [item for item in proto.graph.input if item.name in needed])
     made = {name for node in nodes for name in node.output}
-    _keep(proto.graph.value_info, [item for item in proto.graph.value_info if item.name in made])
-
-
-def _keep(field: Any, items: Sequence[Any]) -> None:
-    copies = [type(item).FromString(item.SerializeToString()) for item in items]
-    del field[:]
-    field.extend(copies)
+    keep(proto.graph.value_info, [item for item in proto.graph.value_info if item.name in made])

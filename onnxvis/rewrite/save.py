@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from onnxvis.errors import OutputError
-from onnxvis.files import atomic_writer, one_line, write_atomic
-from onnxvis.graph.external import Reference, refer, reference, tensors_of
+from onnxvis.files import atomic_writer, one_line, refuse_overwriting, write_atomic
+from onnxvis.graph.external import Reference, refer, references
 from onnxvis.graph.load import Model
+from onnxvis.graph.protos import copied
 from onnxvis.rewrite import splice
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, TensorProto
+    from onnx import ModelProto
 
 __all__ = ["SINGLE_FILE_LIMIT", "save_linked", "save_self_contained"]
 
@@ -45,16 +45,16 @@ def save_linked(proto: ModelProto, origin: Model, target: Path) -> list[Path]:
     below: ONNX allows no '..' there.
     """
     _refuse_files_of(origin, target)
-    linked = _copy(proto)
+    linked = copied(proto)
     home = target.parent.resolve()
-    for tensor, found in _referring(linked):
+    for item, found in references(linked):
         source = origin.folder / found.location
         if not source.is_relative_to(home):
             raise OutputError(
                 f"cannot link from {one_line(target)} to the weights in {one_line(source)}: ONNX only allows "
                 "references to the same folder or below. Write the file beside the original, or leave out --link"
             )
-        refer(tensor, Reference(source.relative_to(home).as_posix(), found.offset, found.length))
+        refer(item.tensor, Reference(source.relative_to(home).as_posix(), found.offset, found.length))
     write_atomic(target, linked.SerializeToString())
     return [target]
 
@@ -62,12 +62,12 @@ def save_linked(proto: ModelProto, origin: Model, target: Path) -> list[Path]:
 def _save_with_data(proto: ModelProto, origin: Model, target: Path) -> list[Path]:
     data = target.with_name(f"{target.name}.data")
     _refuse_files_of(origin, data)
-    model = _copy(proto)
+    model = copied(proto)
     with atomic_writer(target) as model_output, atomic_writer(data) as data_output:
-        for tensor, found in _referring(model):
+        for item, found in references(model):
             start = _aligned(data_output)
             splice.copy_range(origin.folder, found, data_output)
-            refer(tensor, Reference(data.name, start, found.length))
+            refer(item.tensor, Reference(data.name, start, found.length))
         data_output.truncate()
         model_output.write(model.SerializeToString())
         model_output.flush()
@@ -81,22 +81,8 @@ def _aligned(output: BinaryIO) -> int:
     return start
 
 
-def _copy(proto: ModelProto) -> ModelProto:
-    copied = type(proto)()
-    copied.CopyFrom(proto)
-    return copied
-
-
-def _referring(proto: ModelProto) -> Iterable[tuple[TensorProto, Reference]]:
-    return ((item.tensor, found) for item in tensors_of(proto) if (found := reference(item.tensor)))
-
-
 def _refuse_files_of(origin: Model, target: Path) -> None:
-    """Refuse to write over the model or its weights, by whatever name: a link, or another spelling of it."""
+    """Refuse a folder, and to write over the model or its weights."""
     if target.is_dir():
         raise OutputError(f"{one_line(target)} is a folder; name a file in it")
-    if not target.exists():
-        return
-    sources = {origin.path, *(origin.folder / found.location for _, found in _referring(origin.skeleton))}
-    if any(target.samefile(source) for source in sources):
-        raise OutputError(f"{one_line(target)} is the model or its weights, which are never changed; name another -o")
+    refuse_overwriting(target, origin.files, instead="another -o")

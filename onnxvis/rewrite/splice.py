@@ -19,9 +19,9 @@ from onnxvis.graph.wire import LENGTH_DELIMITED, encode_varint, fields
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-__all__ = ["Piece", "copy_range", "length_of", "spliced", "write"]
+__all__ = ["Chunk", "copy_range", "length_of", "spliced", "write"]
 
-Piece = bytes | Reference
+Chunk = bytes | Reference
 """Bytes as they stand, or the bytes that lie there."""
 
 _BUFFER = 1 << 20
@@ -41,18 +41,18 @@ _CHILDREN: dict[str, dict[int, str]] = {
 }
 
 
-def spliced(proto: ModelProto) -> list[Piece]:
+def spliced(proto: ModelProto) -> list[Chunk]:
     """The self-contained model as pieces to be written one after the other. References must state their length."""
     data = proto.SerializeToString()
     return _message(data, "model", 0, len(data))
 
 
-def length_of(pieces: Iterable[Piece]) -> int:
+def length_of(pieces: Iterable[Chunk]) -> int:
     """Number of bytes that the pieces make."""
     return sum(len(piece) if isinstance(piece, bytes) else piece.length or 0 for piece in pieces)
 
 
-def write(pieces: Iterable[Piece], folder: Path, output: BinaryIO) -> None:
+def write(pieces: Iterable[Chunk], folder: Path, output: BinaryIO) -> None:
     """Write the pieces to a new file; references are relative to `folder`. Raises ModelError as `copy_range`."""
     for piece in pieces:
         if isinstance(piece, bytes):
@@ -81,11 +81,11 @@ def copy_range(folder: Path, found: Reference, output: BinaryIO) -> None:
                 output.write(piece)
 
 
-def _message(data: bytes, message: str, begin: int, end: int) -> list[Piece]:
+def _message(data: bytes, message: str, begin: int, end: int) -> list[Chunk]:
     if message == "tensor":
         return _tensor(data[begin:end])
     children = _CHILDREN[message]
-    pieces: list[Piece] = []
+    pieces: list[Chunk] = []
     for field in fields(data, begin, end):
         child = children.get(field.number) if field.wire_type == LENGTH_DELIMITED else None
         if child and data.find(_EXTERNAL, field.begin, field.end) >= 0:
@@ -96,7 +96,7 @@ def _message(data: bytes, message: str, begin: int, end: int) -> list[Piece]:
     return pieces
 
 
-def _tensor(data: bytes) -> list[Piece]:
+def _tensor(data: bytes) -> list[Chunk]:
     from onnx import TensorProto
 
     tensor = TensorProto.FromString(data)

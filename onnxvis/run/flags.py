@@ -78,7 +78,10 @@ def override(base: Preprocessing, flags: PreprocessFlags) -> Preprocessing:
 
 
 def flags_text(wanted: Preprocessing) -> str:
-    """The fewest flags that give exactly `wanted`, whatever would have been taken without them."""
+    """The fewest flags that give exactly `wanted`, whatever would have been taken without them.
+
+    For a shell: `--preprocess unit --size 64x64 --rgb`.
+    """
     # Plain presets first: where as few flags lead there from `caffe`, its name would mislead.
     candidates = (_difference(name, wanted) for name in ("raw", "unit", *PRESETS))
     flags = min((flags for flags in candidates if flags), key=lambda flags: len(flags.said()))

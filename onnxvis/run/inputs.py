@@ -21,7 +21,7 @@ from onnxvis.run.preprocess import Preprocessing, apply
 if TYPE_CHECKING:
     from onnxvis.graph.view import Tensor
 
-__all__ = ["PreparedInput", "Skipped", "image_input", "image_layout", "prepare_picture", "read_inputs"]
+__all__ = ["PreparedInput", "Skipped", "prepare_picture", "read_inputs"]
 
 _ARRAYS = (".npy", ".npz")
 

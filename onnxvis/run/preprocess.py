@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -55,17 +54,6 @@ class Preprocessing:
             raise UsageError(f"mean has {len(self.mean)} numbers and std {len(self.std)}; give 1, 3 or 4 of each")
         if not all(map(math.isfinite, (self.divide, *self.mean, *self.std))) or 0 in (self.divide, *self.std):
             raise UsageError("mean, std and divide must be finite numbers, std and divide not zero")
-
-    def flags(self) -> str:
-        """The command-line flags that give exactly these settings, for a shell: `--preprocess unit --size 64x64`."""
-        from onnxvis.run.flags import flags_text
-
-        return flags_text(self)
-
-    def to_metadata(self) -> str:
-        """JSON for a model's metadata entry `onnxvis.preprocess`, from which the same settings are read back."""
-        fields = {name: getattr(self, name) for name in ("size", "fit", "shorter", "interpolation", "bgr", "divide")}
-        return json.dumps({**fields, "mean": self.mean, "std": self.std})
 
     def for_channels(self, channels: int) -> Preprocessing:
         """The same for a model of 1, 3 or 4 channels.

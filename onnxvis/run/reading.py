@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxvis.run.feeds import parse_feeds
+from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.hints import stride
-from onnxvis.run.inputs import PreparedInput, Skipped, image_input, image_layout, read_inputs
+from onnxvis.run.inputs import PreparedInput, Skipped, read_inputs
+from onnxvis.run.picture_input import image_input, image_layout
 from onnxvis.run.pictures import MAX_PIXELS
 from onnxvis.run.preprocess import Preprocessing
-from onnxvis.run.settings import PreprocessFlags, resolve_preprocessing
+from onnxvis.run.settings import resolve_preprocessing
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model

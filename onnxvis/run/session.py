@@ -14,19 +14,21 @@ import numpy as np
 
 from onnxvis.errors import InputError, ModelError, ProviderError
 from onnxvis.files import one_line
-from onnxvis.graph.external import PlacedTensor, Reference, embed, reference, tensors_of
+from onnxvis.graph.external import embed, references
+from onnxvis.graph.protos import copied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession, SessionOptions
 
-__all__ = ["Placement", "RunOptions", "Session", "cuda_devices", "resolve_provider"]
+__all__ = ["Execution", "RunOptions", "Session", "cuda_devices", "resolve_provider"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _KNOWN = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _FOLDER_ENTRY = "session.model_external_initializers_file_folder_path"
 _ASSIGNMENT_ENTRY = "session.record_ep_graph_assignment_info"
+_ROUNDS = 8
 _SOURCE_LINE = r"(?:/\S+/)?\w+\.(?:cc|cpp|h|hpp):\d+"
 _SIGNATURE = (
     r"(?:[\w:<>*&]+ ){0,4}[\w:<>*&]*::[\w~<>]+\((?:[^()]|\([^()]*\))*\)"
@@ -53,7 +55,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Placement:
+class Execution:
     """Where a session really runs: the provider, the nodes that fell to the CPU, and what should be known of it."""
 
     provider: str
@@ -219,23 +221,28 @@ def _session_options(folder: Path, options: RunOptions) -> SessionOptions:
 def _create(
     proto: ModelProto, folder: Path, settings: SessionOptions, providers: list[Any], name: str
 ) -> InferenceSession:
-    """Make the session; where ONNX Runtime needs a value it cannot read by reference, inline that one and try again."""
+    """Make the session; where ONNX Runtime needs a value it cannot read by reference, inline that one and try again.
+
+    It names them one by one: before the last of the rounds all that are no larger are inlined with them.
+    """
     import onnxruntime
 
-    while True:
+    longest = 0
+    for rounds_left in reversed(range(_ROUNDS)):
         try:
             # Its own fallback would print to stdout and go on with another provider than the one asked for.
             data = proto.SerializeToString()
             return onnxruntime.InferenceSession(data, settings, providers=providers, enable_fallback=0)
         except Exception as error:
-            named = {item.name for item, _ in _external(proto) if _names(str(error), item.name)}
-            if not named:
+            lengths = {item.name: found.length or 0 for item, found in references(proto)}
+            named = {tensor for tensor in lengths if _names(str(error), tensor)}
+            if not named or not rounds_left:
                 raise ModelError(f"ONNX Runtime cannot load {name}: {_first_line(error)}") from error
+            longest = max(longest, *(lengths[tensor] for tensor in named))
+            if rounds_left == 1:
+                named = {tensor for tensor, length in lengths.items() if length <= longest}
             proto = _inline(proto, folder, named)
-
-
-def _external(proto: ModelProto) -> list[tuple[PlacedTensor, Reference]]:
-    return [(item, found) for item in tensors_of(proto) if (found := reference(item.tensor))]
+    raise AssertionError("the last round returns or raises")
 
 
 def _names(message: str, tensor: str) -> bool:
@@ -244,17 +251,16 @@ def _names(message: str, tensor: str) -> bool:
 
 def _inline(proto: ModelProto, folder: Path, names: set[str]) -> ModelProto:
     """`proto` with the external tensors of these names put into the message."""
-    copied = type(proto)()
-    copied.CopyFrom(proto)
-    for item, found in _external(copied):
+    inlined = copied(proto)
+    for item, found in references(inlined):
         if item.name in names:
             embed(item.tensor, found, folder)
-    return copied
+    return inlined
 
 
-def _placement(session: InferenceSession, provider: str, notes: tuple[str, ...]) -> Placement:
+def _placement(session: InferenceSession, provider: str, notes: tuple[str, ...]) -> Execution:
     if provider == _KNOWN["cpu"]:
-        return Placement(provider, (), notes)
+        return Execution(provider, (), notes)
     fallen: list[str] = []
     if hasattr(session, "get_provider_graph_assignment_info"):
         for graph in session.get_provider_graph_assignment_info():
@@ -262,7 +268,7 @@ def _placement(session: InferenceSession, provider: str, notes: tuple[str, ...])
                 fallen += [one_line(node.name or node.op_type) for node in graph.get_nodes()]
     else:
         notes = (*notes, "this ONNX Runtime does not say which nodes fell to the CPU")
-    return Placement(provider, tuple(fallen), notes)
+    return Execution(provider, tuple(fallen), notes)
 
 
 def _first_line(error: Exception) -> str:

@@ -18,7 +18,7 @@ from onnxvis.run.preprocess import Preprocessing, preset
 if TYPE_CHECKING:
     from onnxvis.graph.view import Tensor
 
-__all__ = ["PreprocessFlags", "looks_like_detector", "read_sidecar", "resolve_preprocessing"]
+__all__ = ["read_sidecar", "resolve_preprocessing"]
 
 _SIDECAR_KEYS = ("preprocess", "labels")
 _RAW = PreprocessFlags(divide=1.0, mean=(0.0,), std=(1.0,))

@@ -10,16 +10,18 @@ __all__ = ["DEFAULT_BUDGET", "Candidate", "Choice", "block_priorities", "choose"
 DEFAULT_BUDGET = 10_000_000
 """Bytes of a whole report, unless told otherwise."""
 
-_BYTES_A_CHANNEL = 66
-
 
 @dataclass(frozen=True)
 class Candidate:
-    """Something that could be shown: a lower `priority` goes first, equal ones in the order given."""
+    """Something that could be shown: a lower `priority` goes first, equal ones in the order given.
+
+    `place` is the caller's own: where the thing stands.
+    """
 
     name: str
     priority: int
     size: int
+    place: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,6 @@ def block_priorities(blocks: Sequence[int]) -> list[list[int]]:
     return result
 
 
-def page_bytes(png: int, channels: int) -> int:
-    """Bytes that a mosaic of `png` bytes takes on the page: as base64, with the numbers of its channels."""
-    return -(-png // 3) * 4 + _BYTES_A_CHANNEL * channels
+def page_bytes(data: int) -> int:
+    """Characters that `data` bytes take on the page: as base64."""
+    return -(-data // 3) * 4

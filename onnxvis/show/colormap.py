@@ -13,7 +13,7 @@ from onnxvis.files import one_line
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["COLORMAPS", "palette"]
+__all__ = ["COLORMAPS", "is_signed", "palette"]
 
 _SOURCES = {
     "gray": "matlab:gray",
@@ -24,7 +24,13 @@ _SOURCES = {
     "coolwarm": "matplotlib:coolwarm",
 }
 COLORMAPS: tuple[str, ...] = tuple(_SOURCES)
-"""Every name `palette` takes. `coolwarm` is for signed maps: its middle, index 127.5, is neutral."""
+"""Every name `palette` takes."""
+_SIGNED = frozenset({"coolwarm"})
+
+
+def is_signed(name: str) -> bool:
+    """Whether a colormap is for signed maps: its middle, index 127.5, is neutral, and zero belongs there."""
+    return name in _SIGNED
 
 
 @cache

@@ -14,12 +14,12 @@ import numpy as np
 from onnxvis.errors import OutputError, UsageError
 from onnxvis.files import atomic_writer, one_line, safe_name, write_atomic
 from onnxvis.measure.activations import Activations
-from onnxvis.show.colormap import palette
-from onnxvis.show.maps import SIGNED_COLORMAPS
+from onnxvis.show.colormap import is_signed, palette
 from onnxvis.show.merge import Merge, merge
 from onnxvis.show.mosaic import Stretch, mosaic, stretch, upscale
 from onnxvis.show.png import encode_indexed, encode_rgb
 from onnxvis.show.sheet import titled_sheet
+from onnxvis.show.text import shape
 
 __all__ = ["ExportOptions", "write_npz", "write_pictures"]
 
@@ -46,6 +46,7 @@ class ExportOptions:
 
 def write_pictures(
     found: Activations,
+    source: str,
     labels: Mapping[str, str],
     folder: Path,
     options: ExportOptions,
@@ -53,8 +54,9 @@ def write_pictures(
 ) -> list[str]:
     """Write `folder/007-LABEL/…png` for each tensor of `found`, and `folder/index.json` that maps names to files.
 
-    `labels` gives a block's name for a tensor where it has one; the tensor's own name serves otherwise. Returns the
-    reasons for tensors that are no feature maps. Raises UsageError where none is; OutputError.
+    `source` is the input's path, for the index. `labels` gives a block's name for a tensor where it has one; the
+    tensor's own name serves otherwise. Returns the reasons for tensors that are no feature maps. Raises UsageError
+    where none is; OutputError.
     """
     shown = [name for name in found.values if found.is_map(name)]
     skipped = [_reason(name, found) for name in found.values if not found.is_map(name)]
@@ -71,7 +73,7 @@ def write_pictures(
     ran = found.placement
     run = {"provider": ran.provider, "cpu_nodes": list(ran.cpu_nodes), "notes": list(ran.notes)}
     casts = {name: list(pair) for name, pair in found.casts.items()}
-    index = {"schema_version": 1, "run": run, "tensors": entries, "casts": casts, "skipped": skipped}
+    index = {"schema_version": 1, "input": source, "run": run, "tensors": entries, "casts": casts, "skipped": skipped}
     write_atomic(folder / "index.json", json.dumps(index, indent=1, allow_nan=False).encode())
     return skipped
 
@@ -98,7 +100,7 @@ def _write_tensor(
     name: str, label: str, maps: Array, folder: Path, place: str, options: ExportOptions
 ) -> dict[str, object]:
     colours = palette(options.colormap)
-    symmetric = options.colormap in SIGNED_COLORMAPS
+    symmetric = is_signed(options.colormap)
     stretched = stretch(maps, options.stretch, symmetric)
     merged = stretch(merge(maps, options.merge)[None], "tensor", symmetric)
     inside = folder / place
@@ -116,7 +118,7 @@ def _write_tensor(
     }
     if options.first:
         # Pillow's own font has no '×'.
-        title = f"{one_line(label, 60)}   {' x '.join(map(str, maps.shape))}"
+        title = f"{one_line(label, 60)}   {shape(maps.shape).replace('×', 'x')}"
         sheet = titled_sheet(stretched.indices[: options.first], colours, title, options.columns, options.upscale)
         write_atomic(inside / "page.png", encode_rgb(sheet))
         return entry

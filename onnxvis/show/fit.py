@@ -3,66 +3,133 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 
 from onnxvis.show.budget import Candidate, Choice, block_priorities, choose, page_bytes
-from onnxvis.show.page import LeftOut, MapCard, Page, Picture
+from onnxvis.show.page import InputCard, LeftOut, MapCard, Notice, Page, Picture
 from onnxvis.show.png import encode_jpeg
 from onnxvis.show.render import render
-from onnxvis.show.text import channel_lines
+from onnxvis.show.text import channel_lines, size
 
-__all__ = ["fit_page"]
+__all__ = ["Fitted", "fit", "fit_page"]
 
 Key = tuple[int, ...]
 """Where a card stands: (input, stage), or (input, stage, block)."""
 
 _MOSAIC_MARKUP = 1500
+_BYTES_AN_END = 24
 _TRIES = 4
 _LOSSY_QUALITY = 80
 _LEFT_OUT = "left out for the page's budget"
 
 
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A page and its HTML in UTF-8, so that it is rendered no oftener than it is measured."""
+
+    page: Page
+    html: bytes
+
+    @classmethod
+    def of(cls, page: Page) -> Fitted:
+        """`page`, rendered."""
+        return cls(page, render(page).encode())
+
+
 def fit_page(page: Page, budget: int) -> Page:
+    """The page of `fit`."""
+    return fit(page, budget).page
+
+
+def fit(page: Page, budget: int) -> Fitted:
     """`page` with the pictures that fit, so that its HTML takes at most `budget` bytes; `left_out` says what did not.
 
     First come facts, numbers, merged maps of stages, weights and layers; then the mosaics of stages, then of each
     stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too much,
     they go in this order: numbers of blocks, the inputs' pictures become JPEGs, merged maps of stages, the last layers,
-    the last weights, numbers of stages. What remains then is shown, be it larger.
+    the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says so.
     """
-    mosaics = sum(page_bytes(len(card.mosaic.png), 0) for _, card in _walk(page) if card.mosaic is not None)
-    if mosaics <= budget and _bytes(page) <= budget:
-        return page
-    bare = _changed(page, lambda key, card: replace(card, mosaic=None, merged=card.merged if len(key) == 2 else None))
-    shortened: tuple[Callable[[], Page], ...] = (
-        lambda: _changed(bare, lambda key, card: card if len(key) == 2 else replace(card, statistics=None)),
-        lambda: replace(bare, inputs=tuple(replace(card, picture=_smaller(card.picture)) for card in bare.inputs)),
-        lambda: _changed(bare, lambda _, card: replace(card, merged=None)),
-        lambda: _cut(bare, "layers", budget),
-        lambda: _cut(bare, "weights", budget),
-        lambda: _changed(bare, lambda _, card: replace(card, statistics=None)),
-    )
-    for shorter in shortened:
-        if _bytes(bare) > budget:
-            bare = shorter()
-    room = budget - _bytes(bare)
-    candidates = list(_candidates(page, bare))
+    dropped = tuple(_dropped(page))
+    mosaics = sum(page_bytes(len(card.mosaic.png)) for _, card in _walk(page) if card.mosaic is not None)
+    if mosaics <= budget:
+        whole = Fitted.of(replace(page, left_out=(*page.left_out, *dropped)) if dropped else page)
+        if len(whole.html) <= budget:
+            return whole
+    bare = _shortened(page, budget, dropped)
+    room = budget - len(bare.html)
+    candidates = list(_candidates(page, bare.page))
     for _ in range(_TRIES):
         choice = choose(candidates, room)
-        filled = _filled(page, bare, choice, budget)
-        over = _bytes(filled) - budget
+        filled = Fitted.of(_filled(page, bare.page, choice, budget, dropped))
+        over = len(filled.html) - budget
         if over <= 0 or not choice.chosen:
-            return filled
+            return _said_to_be_over(filled, budget)
         room = min(room, choice.size) - over
-    return _filled(page, bare, choose(candidates, 0), budget)
+    nothing = _filled(page, bare.page, choose(candidates, 0), budget, dropped)
+    return _said_to_be_over(Fitted.of(nothing), budget)
 
 
-def _bytes(page: Page) -> int:
-    return len(render(page).encode())
+def _said_to_be_over(fitted: Fitted, budget: int) -> Fitted:
+    """`fitted` as it is, or with a notice where it takes more than the budget."""
+    if len(fitted.html) <= budget:
+        return fitted
+    text = (
+        f"This page takes about {size(len(fitted.html))}, more than its budget of {size(budget)}: "
+        "what is left on it cannot be made smaller."
+    )
+    notices = (*fitted.page.notices, Notice(text, "warning", "Over the budget"))
+    return Fitted.of(replace(fitted.page, notices=notices))
+
+
+def _shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...]) -> Fitted:
+    """`page` without mosaics and with nothing of blocks but their numbers, then step by step with less.
+
+    It lists every mosaic as left out, so that a page with some of them lists no more.
+    """
+    listed = [
+        LeftOut(_called(page, key, card), _mosaic_bytes(card), _reason(key, budget, True))
+        for key, card in _walk(page)
+        if card.mosaic is not None
+    ]
+    bare = Fitted.of(replace(_changed(page, _without_mosaic), left_out=(*listed, *dropped)))
+    steps: tuple[Callable[[Fitted], Fitted], ...] = (
+        lambda now: _each(now, lambda key, card: card if len(key) == 2 else replace(card, statistics=None)),
+        lambda now: Fitted.of(replace(now.page, inputs=tuple(map(_lossy, now.page.inputs)))),
+        lambda now: _each(now, lambda _, card: replace(card, merged=None)),
+        lambda now: _cut(now, "layers", budget),
+        lambda now: _cut(now, "weights", budget),
+        lambda now: _each(now, lambda _, card: replace(card, statistics=None)),
+    )
+    for step in steps:
+        if len(bare.html) <= budget:
+            break
+        bare = step(bare)
+    return bare
+
+
+def _without_mosaic(key: Key, card: MapCard) -> MapCard:
+    """A stage with its merged map and numbers, a block with its numbers."""
+    left_out = card.left_out if card.mosaic is None else _LEFT_OUT
+    return replace(card, mosaic=None, merged=card.merged if len(key) == 2 else None, left_out=left_out)
+
+
+def _mosaic_bytes(card: MapCard) -> int:
+    return 0 if card.mosaic is None else page_bytes(len(card.mosaic.png)) + _MOSAIC_MARKUP
+
+
+def _reason(key: Key, budget: int, some: bool) -> str:
+    """Why a mosaic is left out, where `some` others are shown or none is."""
+    if len(key) > 2 and some:
+        return f"the page's budget of {budget / 1e6:g} MB was spent on stages and other blocks first"
+    return f"there was no room in the page's budget of {budget / 1e6:g} MB"
+
+
+def _each(fitted: Fitted, change: Callable[[Key, MapCard], MapCard]) -> Fitted:
+    return Fitted.of(_changed(fitted.page, change))
 
 
 def _walk(page: Page) -> Iterator[tuple[Key, MapCard]]:
@@ -84,27 +151,39 @@ def _changed(page: Page, change: Callable[[Key, MapCard], MapCard]) -> Page:
     return replace(page, inputs=tuple(inputs))
 
 
-def _cut(page: Page, field: Literal["layers", "weights"], budget: int) -> Page:
-    """`page` with as many of its first layers or weights as fit, in steps of a quarter."""
-    whole = page.layers if field == "layers" else page.weights
-    keep = len(whole)
-    while keep and _bytes(page) > budget:
+def _cut(fitted: Fitted, field: Literal["layers", "weights"], budget: int) -> Fitted:
+    """As many of the first layers or weights as fit: what their average size allows, then fewer by quarters."""
+    whole = len(fitted.page.layers if field == "layers" else fitted.page.weights)
+    if not whole:
+        return fitted
+    empty = _first(fitted.page, field, 0)
+    room = budget - len(empty.html)
+    keep = max(0, whole * room // max(1, len(fitted.html) - len(empty.html)))
+    while keep:
+        shorter = _first(fitted.page, field, min(keep, whole - 1))
+        if len(shorter.html) <= budget:
+            return shorter
         keep = keep * 3 // 4
-        note = f"Of {len(whole)} only the first {keep} are listed, for the page's budget."
-        if field == "layers":
-            page = replace(page, layers=page.layers[:keep], layers_note=note)
-        else:
-            page = replace(page, weights=page.weights[:keep], weights_note=note)
-    return page
+    return empty
 
 
-def _smaller(picture: Picture | None) -> Picture | None:
-    """A lossless picture as a JPEG, at its own size."""
+def _first(page: Page, field: Literal["layers", "weights"], keep: int) -> Fitted:
+    """`page` with the first `keep` layers or weights, and a note that there were more."""
+    if field == "layers":
+        note = f"Of {len(page.layers)} only the first {keep} are listed, for the page's budget."
+        return Fitted.of(replace(page, layers=page.layers[:keep], layers_note=note))
+    note = f"Of {len(page.weights)} only the first {keep} are listed, for the page's budget."
+    return Fitted.of(replace(page, weights=page.weights[:keep], weights_note=note))
+
+
+def _lossy(card: InputCard) -> InputCard:
+    """An input with its lossless picture as a JPEG, at its own size."""
+    picture: Picture | None = card.picture
     if picture is None:
-        return None
+        return card
     pixels = np.asarray(cv2.imdecode(np.frombuffer(picture.data, np.uint8), cv2.IMREAD_COLOR), np.uint8)
     data = encode_jpeg(pixels[:, :, ::-1], _LOSSY_QUALITY)
-    return replace(picture, data=data, media_type="image/jpeg")
+    return replace(card, picture=replace(picture, data=data, media_type="image/jpeg"))
 
 
 def _candidates(page: Page, bare: Page) -> Iterator[Candidate]:
@@ -119,29 +198,38 @@ def _candidates(page: Page, bare: Page) -> Iterator[Candidate]:
     for key, card in _walk(page):
         if card.mosaic is None:
             continue
-        size = page_bytes(len(card.mosaic.png), 0) + _MOSAIC_MARKUP
+        needed = _mosaic_bytes(card)
+        if len(set(card.mosaic.low)) > 1 and card.mosaic.stretch != "channel":
+            needed += _BYTES_AN_END * len(card.mosaic.low)
         if card.merged and not kept[key].merged:
-            size += page_bytes(len(card.merged.data), 0)
+            needed += page_bytes(len(card.merged.data))
         if card.statistics and not kept[key].statistics:
-            size += len(channel_lines(card.statistics))
-        yield Candidate("/".join(map(str, key)), priorities[key], size)
+            needed += len(channel_lines(card.statistics))
+        yield Candidate(_called(page, key, card), priorities[key], needed, key)
 
 
-def _filled(page: Page, bare: Page, choice: Choice, budget: int) -> Page:
+def _called(page: Page, key: Key, card: MapCard) -> str:
+    return f"input {key[0] + 1}: {card.name}" if len(page.inputs) > 1 else card.name
+
+
+def _dropped(page: Page) -> Iterator[LeftOut]:
+    """The cards that came without a mosaic because it was too large for any place here."""
+    for key, card in _walk(page):
+        if card.mosaic is None and card.left_out_bytes:
+            yield LeftOut(_called(page, key, card), card.left_out_bytes, card.left_out)
+
+
+def _filled(page: Page, bare: Page, choice: Choice, budget: int, dropped: tuple[LeftOut, ...]) -> Page:
     """`bare` with the chosen mosaics of `page` back in, and a line for each that is not."""
-    chosen = {candidate.name for candidate in choice.chosen}
+    chosen = {candidate.place for candidate in choice.chosen}
     cards = dict(_walk(page))
 
     def fill(key: Key, card: MapCard) -> MapCard:
         own = cards[key]
-        if "/".join(map(str, key)) in chosen:
-            return replace(card, mosaic=own.mosaic, merged=own.merged, statistics=own.statistics)
-        return replace(card, left_out=_LEFT_OUT) if own.mosaic is not None else card
+        return replace(own, children=card.children) if key in chosen else card
 
-    lines = []
-    for candidate in choice.left_out:
-        key = tuple(map(int, candidate.name.split("/")))
-        whose = f"input {key[0] + 1}: " if len(page.inputs) > 1 else ""
-        reason = f"the page's budget of {budget / 1e6:g} MB was spent on stages first"
-        lines.append(LeftOut(f"{whose}{cards[key].name}", candidate.size, reason))
-    return replace(_changed(bare, fill), left_out=tuple(lines))
+    lines = [
+        LeftOut(candidate.name, _mosaic_bytes(cards[candidate.place]), _reason(candidate.place, budget, bool(chosen)))
+        for candidate in choice.left_out
+    ]
+    return replace(_changed(bare, fill), left_out=(*lines, *dropped))

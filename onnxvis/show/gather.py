@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from onnxvis.errors import InputError, ModelError
 from onnxvis.files import one_line
 from onnxvis.graph import cost
-from onnxvis.graph.external import reference, tensors_of
 from onnxvis.graph.roles import find_role
 from onnxvis.measure.statistics import summarise
+from onnxvis.run.installation import packages
 from onnxvis.show.page import Fact, LayerRow, ModelCard, Port, WeightCard
+from onnxvis.show.text import shape
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -21,14 +20,12 @@ if TYPE_CHECKING:
 
 __all__ = ["layer_rows", "model_card", "versions", "weight_cards"]
 
-_PACKAGES = ("onnxvis", "onnxruntime", "onnxruntime-gpu", "onnx", "numpy", "opencv-python-headless")
 _METADATA_SHOWN, _METADATA_LENGTH, _UNREAD_SHOWN = 30, 300, 5
 
 
 def model_card(model: Model) -> ModelCard:
     """What the file is, with parameters and multiply-accumulates for the assumed input sizes."""
-    found = (reference(item.tensor) for item in tensors_of(model.skeleton))
-    files = {model.folder / item.location for item in found if item is not None} - {model.path.resolve()}
+    beside = model.files - {model.path.resolve()}
     metadata = [Fact(key, one_line(value, _METADATA_LENGTH)) for key, value in model.metadata.items()]
     return ModelCard(
         file=model.path.name,
@@ -41,7 +38,7 @@ def model_card(model: Model) -> ModelCard:
         inputs=tuple(_port(model, tensor) for tensor in model.inputs),
         outputs=tuple(Port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.outputs),
         nodes=len(model.view.nodes),
-        external_bytes=sum(file.stat().st_size for file in files),
+        external_bytes=sum(file.stat().st_size for file in beside),
         metadata=tuple(metadata[:_METADATA_SHOWN]),
     )
 
@@ -79,16 +76,10 @@ def weight_cards(model: Model, progress: Callable[[int, int], None]) -> tuple[tu
 
 def versions() -> tuple[Fact, ...]:
     """The packages that took part, with their versions."""
-    facts = [Fact("Python", platform.python_version())]
-    for package in _PACKAGES:
-        try:
-            facts.append(Fact(package, version(package)))
-        except PackageNotFoundError:
-            continue
-    return tuple(facts)
+    return tuple(Fact("Python" if name == "python" else name, number) for name, number in packages().items())
 
 
 def _port(model: Model, tensor: Tensor) -> Port:
     assumed = model.assumed_shapes.get(tensor.name)
-    note = f"seen here at {' × '.join(map(str, assumed))}" if assumed and assumed != tensor.shape else ""
+    note = f"seen here at {shape(assumed)}" if assumed and assumed != tensor.shape else ""
     return Port(tensor.name, tensor.shape, tensor.dtype, note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,8 @@ import numpy as np
 
 from onnxvis.graph.blocks import Block
 from onnxvis.measure.channels import channel_statistics
-from onnxvis.show.colormap import palette
+from onnxvis.show.budget import page_bytes
+from onnxvis.show.colormap import is_signed, palette
 from onnxvis.show.merge import merge, overlay
 from onnxvis.show.mosaic import Stretch, mosaic, stretch, upscale
 from onnxvis.show.page import MapCard, MosaicCard, Picture
@@ -21,14 +23,12 @@ if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.activations import Activations
 
-__all__ = ["SIGNED_COLORMAPS", "Look", "map_cards", "picture_of", "shown_tensors"]
+__all__ = ["Look", "map_cards", "picture_of", "shown_tensors"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _THUMBNAIL = 224
 _MERGED_HOW = "mean of the channels"
-SIGNED_COLORMAPS = frozenset({"coolwarm"})
-"""Colormaps with a neutral middle: zero is put there."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Look:
     @property
     def symmetric(self) -> bool:
         """Whether zero lies in the middle of the colours."""
-        return self.colormap in SIGNED_COLORMAPS
+        return is_signed(self.colormap)
 
 
 def shown_tensors(model: Model) -> tuple[str, ...]:
@@ -49,14 +49,28 @@ def shown_tensors(model: Model) -> tuple[str, ...]:
     return tuple(dict.fromkeys(block.output for top, _ in _tops(model) for block in (top, *top.children)))
 
 
-def map_cards(model: Model, found: Activations, picture: Array | None, look: Look) -> tuple[MapCard, ...]:
-    """A card for stem, stages, neck and heads, the blocks inside as children. `picture` (H, W, 3) uint8 RGB or None."""
+def map_cards(
+    model: Model, found: Activations, picture: Array | None, look: Look, limit: float = math.inf
+) -> tuple[MapCard, ...]:
+    """A card for stem, stages, neck and heads, the blocks inside as children. `picture` (H, W, 3) uint8 RGB or None.
+
+    A mosaic that alone would take more than `limit` bytes of a page is not kept; its card says so.
+    """
     cards = []
     for top, part in _tops(model):
         children = [block for block in top.children if block.output != top.output]
-        inner = tuple(card for block in children for card in _card(block, part, found, picture, look))
-        cards += [replace(card, children=inner) for card in _card(top, part, found, picture, look)]
+        inner = tuple(_within(card, limit) for block in children for card in _card(block, part, found, picture, look))
+        cards += [replace(_within(card, limit), children=inner) for card in _card(top, part, found, picture, look)]
     return tuple(cards)
+
+
+def _within(card: MapCard, limit: float) -> MapCard:
+    """`card` without its mosaic where that is larger than the whole page may be."""
+    size = page_bytes(len(card.mosaic.png)) if card.mosaic is not None else 0
+    if size <= limit:
+        return card
+    reason = f"it alone is larger than the page's budget of {limit / 1e6:g} MB"
+    return replace(card, mosaic=None, left_out=reason, left_out_bytes=size)
 
 
 def picture_of(pixels: Array, alt: str) -> Picture:
@@ -90,6 +104,8 @@ def _card(block: Block, part: str, found: Activations, picture: Array | None, lo
         tuple(stretched.low.tolist()), tuple(stretched.high.tolist()),
     )  # fmt: skip
     notes = []
+    if maps.dtype.kind in "iu":
+        notes.append(f"{maps.dtype} codes as the graph holds them, not dequantised: zero may be another code than 0")
     if stretched.not_finite:
         notes.append(f"{stretched.not_finite} values are NaN or infinite; they are drawn as the lowest")
     if stretched.clipped:

@@ -132,6 +132,10 @@ def _ranges(maps: NDArray[Any], mode: Stretch) -> tuple[NDArray[np.float64], NDA
         else:
             low[part] = (values if finite is None else np.where(finite, values, np.inf)).min(axis=1)
             high[part] = (values if finite is None else np.where(finite, values, -np.inf)).max(axis=1)
+    if mode == "clip99":
+        # A channel that is almost everywhere the same has no middle to show: its whole range is.
+        flat = np.flatnonzero(low == high)
+        low[flat], high[flat] = _ranges(maps[flat], "channel")
     if mode == "tensor" and count:
         low[:], high[:] = low.min(), high.max()
     nothing = ~(low <= high)

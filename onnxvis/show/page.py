@@ -90,12 +90,11 @@ class RunCard:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the reader should know before believing the page. `flags`: command-line flags that would settle it."""
+    """Something the reader should know before believing the page."""
 
     text: str
-    level: Literal["info", "warning", "error"] = "info"
+    level: Literal["info", "warning"] = "info"
     title: str = ""
-    flags: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,8 +169,8 @@ class MapCard:
     """The feature maps of one tensor: a stage, a block in it, or any tensor that was asked for.
 
     `merged`: the merged map over the input, the thumbnail in the strip; `merged_how`: 'mean of the channels'.
-    `mosaic` None: left out, `left_out` says why. `part`: 'stem', 'backbone', 'neck', 'heads' or ''. `children`:
-    the blocks of a stage, in depth order.
+    `mosaic` None: left out, `left_out` says why, and `left_out_bytes` how much it would have taken. `part`: 'stem',
+    'backbone', 'neck', 'heads' or ''. `children`: the blocks of a stage, in depth order; they have none of their own.
     """
 
     name: str
@@ -186,6 +185,7 @@ class MapCard:
     merged_how: str = ""
     mosaic: MosaicCard | None = None
     left_out: str = ""
+    left_out_bytes: int = 0
     notes: tuple[str, ...] = ()
     children: tuple[MapCard, ...] = ()
 

@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from onnxvis.show import text
 from onnxvis.show.chart import histogram
-from onnxvis.show.colormap import COLORMAPS, palette
+from onnxvis.show.colormap import COLORMAPS, is_signed, palette
 
 if TYPE_CHECKING:
-    from onnxvis.show.page import Page, Score
+    from onnxvis.show.page import MapCard, MosaicCard, Page, Score
 
 __all__ = ["render"]
 
@@ -63,6 +63,7 @@ def _environment() -> Environment:
         channel_lines=text.channel_lines,
         clean=text.clean,
         count=text.count,
+        ends=_ends,
         histogram=histogram,
         number=text.number,
         percent=text.percent,
@@ -70,6 +71,7 @@ def _environment() -> Environment:
         shape=text.shape,
         shorten=text.shorten,
     )
+    environment.tests.update(centred=_centred, signed=is_signed)
     return environment
 
 
@@ -80,6 +82,30 @@ def _bars(scores: tuple[Score, ...]) -> list[tuple[Score, int]]:
     largest = 1.0 if unit else max((abs(value) for value in values if abs(value) < float("inf")), default=0) or 1.0
     lengths = [min(1.0, abs(value) / largest) if value == value else 0.0 for value in values]
     return [(score, round(1000 * length)) for score, length in zip(scores, lengths, strict=True)]
+
+
+def _ends(card: MapCard) -> Markup:
+    """The attribute with the values behind a mosaic's first and last colour, 'low:high' for each channel.
+
+    Nothing where they are each channel's own range, which stands in its numbers; one pair where all channels share it.
+    """
+    drawn, numbers = card.mosaic, card.statistics
+    if drawn is None:
+        return Markup()
+    pairs = list(zip(drawn.low, drawn.high, strict=True))
+    own = numbers is not None and all(
+        pair == range_ or range_[0] != range_[0]
+        for pair, range_ in zip(pairs, zip(numbers.min.tolist(), numbers.max.tolist(), strict=True), strict=True)
+    )
+    if own:
+        return Markup()
+    shown = pairs[:1] if len(set(pairs)) == 1 else pairs
+    return Markup(' data-ends="{}"').format(" ".join(f"{low:.4g}:{high:.4g}" for low, high in shown))
+
+
+def _centred(drawn: MosaicCard) -> bool:
+    """Whether zero lies in the middle of every channel's colours."""
+    return all(low == -high for low, high in zip(drawn.low, drawn.high, strict=True)) and any(drawn.high)
 
 
 @cache

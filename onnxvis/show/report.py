@@ -13,28 +13,30 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxvis import __version__
-from onnxvis.files import one_line
+from onnxvis.files import one_line, write_atomic
 from onnxvis.measure.activations import Difference, Probe, differences, run_deployed
 from onnxvis.measure.predictions import class_scores
+from onnxvis.run.flags import PreprocessFlags, flags_text
 from onnxvis.run.inputs import PreparedInput, Skipped
 from onnxvis.run.labels import Labels, read_labels
 from onnxvis.run.pictures import MAX_PIXELS
 from onnxvis.run.preprocess import Preprocessing
 from onnxvis.run.reading import Reading
-from onnxvis.run.session import Placement, RunOptions
-from onnxvis.run.settings import PreprocessFlags
+from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
-from onnxvis.show.fit import fit_page
+from onnxvis.show.fit import Fitted, fit
 from onnxvis.show.gather import layer_rows, model_card, versions, weight_cards
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
+from onnxvis.show.notices import finding_notices, input_notices
 from onnxvis.show.page import Fact, Guess, InputCard, Notice, OutputCard, Page, RunCard, Score
+from onnxvis.show.target import refuse_overwriting
 from onnxvis.show.text import shape
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.graph.view import Tensor
 
-__all__ = ["MAX_INPUTS", "Progress", "ReportOptions", "build_page"]
+__all__ = ["MAX_INPUTS", "Progress", "ReportOptions", "build_page", "write_report"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, int, int], None]
@@ -80,16 +82,33 @@ def build_page(model: Model, inputs: Sequence[str | Path], options: ReportOption
     At most six inputs are shown; a notice says how many more there were.
     Raises the errors of opening, reading and running.
     """
+    return _build(model, inputs, options, progress).page
+
+
+def write_report(
+    model: Model, inputs: Sequence[str | Path], output: Path, options: ReportOptions, progress: Progress = silent
+) -> None:
+    """Write `build_page` as one HTML file, whole or not at all. Raises its errors and OutputError.
+
+    Never over the model, its weights, an input or the labels.
+    """
+    refuse_overwriting(output, model, [*inputs, *([options.labels] if options.labels else [])])
+    html = _build(model, inputs, options, progress).html
+    progress("writing the page", 0, 0)
+    write_atomic(output, html)
+
+
+def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, progress: Progress) -> Fitted:
     clock = _Clock()
     reading = Reading.of(model, options.preprocess, options.feeds)
     skipped: list[Skipped] = []
     prepared = list(itertools.islice(reading.read(inputs, skipped, options.max_pixels), MAX_INPUTS + 1))
-    more = len(prepared) > MAX_INPUTS
+    left = f"Only the first {MAX_INPUTS} inputs are shown." if len(prepared) > MAX_INPUTS else ""
     prepared = prepared[:MAX_INPUTS]
     clock.lap("Reading the inputs")
-    notices = [*_input_notices(model, inputs, reading, skipped, more)]
+    notices = [*input_notices(model, inputs, reading, skipped, left)]
     cards: tuple[InputCard, ...] = ()
-    placement: Placement | None = None
+    placement: Execution | None = None
     if prepared:
         model = model.at({name: tuple(value.shape) for name, value in prepared[0].feeds.items()})
         cards, placement, found = _look(model, prepared, options, progress, clock)
@@ -111,12 +130,12 @@ def build_page(model: Model, inputs: Sequence[str | Path], options: ReportOption
         command=options.command,
         weights_note=weights_note,
     )
-    return fit_page(page, options.budget)
+    return fit(page, options.budget)
 
 
 def _look(
     model: Model, prepared: list[PreparedInput], options: ReportOptions, progress: Progress, clock: _Clock
-) -> tuple[tuple[InputCard, ...], Placement, list[Notice]]:
+) -> tuple[tuple[InputCard, ...], Execution, list[Notice]]:
     """Run the deployed model, release it, then run the exposed one: each input's card, and what should be known."""
     progress("running the model as deployed", 0, 0)
     deployed, placement = run_deployed(model, [item.feeds for item in prepared], options.run)
@@ -126,18 +145,30 @@ def _look(
     with Probe(model, shown_tensors(model), options.run) as probe:
         for number, (item, outputs) in enumerate(zip(prepared, deployed, strict=True), 1):
             progress("looking inside", number, len(prepared))
-            file = Path(item.path).name
-            found = probe.run(item.feeds)
-            stages = map_cards(model, found, item.picture, options.look)
-            gaps = {gap.output: gap for gap in differences(found.outputs, outputs)}
-            shown = tuple(
-                _output_card(tensor, outputs.get(tensor.name), gaps.get(tensor.name), labels)
-                for tensor in model.outputs
-            )
-            picture = picture_of(item.picture, f"{file} as the model sees it") if item.picture is not None else None
-            cards.append(InputCard(file, picture, _preparation(item), shown, stages, item.notes))
+            # The activations live in this call alone: those of two inputs are never in memory together.
+            cards.append(_input_card(model, item, outputs, probe, labels, options))
     clock.lap("Exposed run, pictures")
-    return tuple(cards), placement, _finding_notices(cards, labels, deployed[0])
+    return tuple(cards), placement, finding_notices(cards, labels, deployed[0])
+
+
+def _input_card(
+    model: Model,
+    item: PreparedInput,
+    deployed: Mapping[str, Any],
+    probe: Probe,
+    labels: Labels | None,
+    options: ReportOptions,
+) -> InputCard:
+    """Run the exposed model on one input, and what is seen of it, beside the `deployed` outputs."""
+    file = Path(item.path).name
+    found = probe.run(item.feeds)
+    stages = map_cards(model, found, item.picture, options.look, options.budget)
+    gaps = {gap.output: gap for gap in differences(found.outputs, deployed)}
+    shown = tuple(
+        _output_card(tensor, deployed.get(tensor.name), gaps.get(tensor.name), labels) for tensor in model.outputs
+    )
+    picture = picture_of(item.picture, f"{file} as the model sees it") if item.picture is not None else None
+    return InputCard(file, picture, _preparation(item), shown, stages, item.notes)
 
 
 def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: Labels | None) -> OutputCard:
@@ -145,6 +176,8 @@ def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: 
         return OutputCard(tensor.name, (), tensor.dtype, note="a type that NumPy does not have; it is not shown")
     if not isinstance(value, np.ndarray):
         return OutputCard(tensor.name, (), type(value).__name__, note="not a tensor; it is not shown")
+    odd = value.size - int(np.isfinite(value).sum()) if value.dtype.kind == "f" else 0
+    note = f"{odd} of {value.size} values are NaN or infinite; differences leave them out" if odd else ""
     found = class_scores(value)
     scores = tuple(
         Score(item.index, labels.name(item.index) if labels else f"class {item.index}", item.score)
@@ -152,7 +185,7 @@ def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: 
     )
     return OutputCard(
         tensor.name, value.shape, str(value.dtype), scores, found.kind if found else "",
-        gap.max_abs if gap else None, gap.relative if gap else None,
+        gap.max_abs if gap and odd < value.size else None, gap.relative if gap and odd < value.size else None, note,
     )  # fmt: skip
 
 
@@ -171,12 +204,10 @@ def _preparation(item: PreparedInput) -> tuple[Fact, ...]:
             ),
             Fact("Values", _values(settings)),
             Fact("Settings from", settings.source),
-            Fact("As flags", settings.flags()),
+            Fact("As flags", flags_text(settings)),
         ]
     for name, value in item.feeds.items():
-        facts.append(
-            Fact(f"Input {one_line(name, 60)}", f"{value.dtype} {' × '.join(map(str, value.shape)) or 'scalar'}")
-        )
+        facts.append(Fact(f"Input {one_line(name, 60)}", f"{value.dtype} {shape(value.shape)}"))
     return tuple(facts)
 
 
@@ -199,59 +230,11 @@ def _guess(settings: Preprocessing | None) -> Guess | None:
         return None
     order = "BGR" if settings.bgr else "RGB"
     what = f"{order}, {_values(settings)}, fit {settings.fit}"
-    return Guess(
-        what, "Neither flags, nor the model, nor a file beside it say how pictures are prepared.", settings.flags()
-    )
+    why = "Neither flags, nor the model, nor a file beside it say how pictures are prepared."
+    return Guess(what, why, flags_text(settings))
 
 
-def _input_notices(
-    model: Model, inputs: Sequence[str | Path], reading: Reading, skipped: list[Skipped], more: bool
-) -> list[Notice]:
-    notices = []
-    ports = ", ".join(f"{one_line(t.name, 60)} {t.dtype} {shape(t.shape)}" for t in model.inputs)
-    if reading.preprocessing is None:
-        title = "This model takes no picture"
-        notices.append(
-            Notice(
-                f"Its inputs are {ports}. So there are no feature maps to show; its weights and layers are below.",
-                "info",
-                title,
-            )
-        )
-    elif not inputs:
-        notices.append(
-            Notice("No picture was given, so only weights and layers are shown. Add one: onnxvis report MODEL PHOTO")
-        )
-    if more:
-        notices.append(Notice(f"Only the first {MAX_INPUTS} inputs are shown."))
-    if skipped:
-        named = "; ".join(item.reason for item in skipped[:5])
-        notices.append(Notice(f"{len(skipped)} files could not be read and were passed over: {named}", "warning"))
-    return notices
-
-
-def _finding_notices(cards: list[InputCard], labels: Labels | None, outputs: Mapping[str, Any]) -> list[Notice]:
-    notices = []
-    for card in cards:
-        dead = {
-            s.name: int(s.statistics.dead.sum()) for s in card.stages if s.statistics is not None and s.part != "heads"
-        }
-        dead = {name: count for name, count in dead.items() if count}
-        if dead:
-            listed = ", ".join(f"{count} in {one_line(name, 60)}" for name, count in dead.items())
-            notices.append(
-                Notice(
-                    f"Channels that stay constant on {one_line(card.name)}: {listed}.",
-                    "info",
-                    "Dead channels",
-                )
-            )
-    classes = [found.classes for value in outputs.values() if (found := class_scores(value))]
-    note = labels.note(classes[0]) if labels and len(classes) == 1 else None
-    return [*notices, Notice(note, "warning", "Labels")] if note else notices
-
-
-def _run_card(placement: Placement, options: ReportOptions, clock: _Clock) -> RunCard:
+def _run_card(placement: Execution, options: ReportOptions, clock: _Clock) -> RunCard:
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     note = "; ".join(placement.notes)
     return RunCard(

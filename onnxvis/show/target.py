@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from onnxvis.errors import OutputError
-from onnxvis.files import one_line
-from onnxvis.graph.external import reference, tensors_of
+from onnxvis import files
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -21,11 +19,4 @@ def refuse_overwriting(target: Path, model: Model, given: Iterable[str | Path] =
 
     Raises OutputError.
     """
-    if not target.exists():
-        return
-    placed = (reference(item.tensor) for item in tensors_of(model.skeleton))
-    own = {model.path, *(model.folder / found.location for found in placed if found is not None)}
-    for source in (*own, *map(Path, given)):
-        if source.exists() and target.samefile(source):
-            what = "the model or its weights" if source in own else "one of the inputs"
-            raise OutputError(f"{one_line(target)} is {what}, which are never changed; name another file")
+    files.refuse_overwriting(target, model.files, given)

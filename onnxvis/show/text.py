@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxvis.measure.channels import ChannelStatistics
-
 if TYPE_CHECKING:
+    from onnxvis.measure.channels import ChannelStatistics
     from onnxvis.show.page import Dim
 
 __all__ = ["channel_lines", "clean", "count", "number", "percent", "seconds", "shape", "shorten", "size"]

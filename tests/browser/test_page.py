@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +32,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 PAINTED = "document.querySelectorAll('canvas.painted').length"
+BEGUN = "document.querySelectorAll('canvas[data-wanted]').length"
+OBSERVED = """new Promise((done) => {
+  const mosaics = document.querySelectorAll('canvas[data-sprite]');
+  new IntersectionObserver((entries) => done(entries.length)).observe(mosaics[mosaics.length - 1]);
+})"""
+"""Waits for the next frame's observers: they are told in the order they were made, so the page's own come first."""
 
 
 def test_a_report_is_silent_offline_and_painted_when_scrolled(report: Path) -> None:
@@ -44,8 +49,9 @@ def test_a_report_is_silent_offline_and_painted_when_scrolled(report: Path) -> N
 
 def test_mosaics_wait_until_they_are_near(report: Path) -> None:
     with open_page(report, height=300) as tab:
-        time.sleep(0.5)
-        assert tab.evaluate(PAINTED) == 0
+        assert tab.evaluate("document.documentElement.matches('.scripts')")
+        assert tab.evaluate(OBSERVED) == 1
+        assert tab.evaluate(BEGUN) == 0
         tab.evaluate("document.getElementById('i1-s3').scrollIntoView({ behavior: 'instant' })")
         tab.wait_for("document.querySelector('#i1-s3 canvas').matches('.painted')")
 
@@ -127,6 +133,54 @@ def test_what_the_script_does_when_used(report: Path) -> None:
     assert abs(seen["second"]) < 40
     assert abs(seen["back"]) < 40
     assert seen["theme"] in ("light", "dark")
+
+
+BAR = """(async () => {
+  const wait = async (ready) => { while (!ready()) await new Promise((done) => setTimeout(done, 20)); };
+  const seen = [];
+  for (const id of ["i1-s1", "i1-s2", "i1-s3"]) {
+    const stage = document.getElementById(id), canvas = stage.querySelector("canvas");
+    stage.scrollIntoView({ behavior: "instant" });
+    await wait(() => canvas.matches(".painted"));
+    const press = () => canvas.dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowRight", bubbles: true }));
+    press(); press(); press();
+    const [low, , high] = stage.querySelector(".inspector .scale").children;
+    seen.push([low.textContent, high.textContent]);
+  }
+  const stages = Array.from(document.querySelectorAll(".stage"));
+  const middles = () => stages.map((stage) => stage.querySelector(".inspector .hint"));
+  seen.push(middles().every((hint) => hint.hidden));
+  const colours = document.getElementById("colormap");
+  colours.value = "coolwarm"; colours.dispatchEvent(new Event("change"));
+  await wait(() => !middles()[0].hidden && !middles()[1].hidden);
+  return [...seen, middles().map((hint) => (hint.hidden ? "" : hint.textContent))];
+})()"""
+
+
+def test_the_bar_says_what_the_colours_span(tmp_path: Path) -> None:
+    """One range for all channels, one for each that is not its own, and one around zero."""
+    page = sample_page()
+    spans: tuple[tuple[str, list[float], list[float]], ...] = (
+        ("tensor", [-1.5] * 8, [2.5] * 8),
+        ("clip99", [k / 4 for k in range(8)], [k + 1.0 for k in range(8)]),
+        ("none", [-1.0] * 12, [1.0] * 12),
+    )
+    stages = []
+    for stage, (stretch, low, high) in zip(page.inputs[0].stages, spans, strict=True):
+        assert stage.mosaic is not None
+        drawn = replace(stage.mosaic, stretch=stretch, low=tuple(low), high=tuple(high))
+        stages.append(replace(stage, mosaic=drawn))
+    path = tmp_path / "spans.html"
+    path.write_text(render(replace(page, inputs=(replace(page.inputs[0], stages=tuple(stages)),))), encoding="utf-8")
+    with open_page(path) as tab:
+        one, each, signed, silent, middles = tab.evaluate(BAR)
+        assert tab.console == []
+    assert one == ["−1.5", "2.5"]
+    assert each == ["0.5", "3"]
+    assert signed == ["−1", "1"]
+    assert silent
+    said = "The middle colour stands for {} here, not for zero."
+    assert middles == [said.format("0.5"), said.format("1.75"), ""]
 
 
 def test_the_policy_blocks_and_the_witness_tells(report: Path) -> None:

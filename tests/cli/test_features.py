@@ -133,11 +133,11 @@ def test_folders_of_pictures(model: Path, tmp_path: Path, capsys: pytest.Capture
     out = tmp_path / "out"
     assert run(model, photos, "-o", out, "--quiet", *UNIT) == 0
     said = capsys.readouterr()
-    assert said.out == f"{out / '000-a_b'}\n{out / '001-b'}\n"
+    assert said.out == f"{out / '000-a_b.png'}\n{out / '001-b.jpg'}\n"
     assert said.err.startswith("onnxvis: passed over: ")
     assert "c.png" in said.err
     assert said.err.count("\n") == 1
-    for name in ("000-a_b", "001-b"):
+    for name in ("000-a_b.png", "001-b.jpg"):
         assert folders(out / name) == ["000-stage1", "001-stage2"]
         assert (out / name / "index.json").exists()
 

@@ -58,6 +58,17 @@ def test_json_has_the_keys_that_scripts_rely_on(model: Path, capsys: pytest.Capt
     ]
 
 
+def test_tensors_of_functions_say_where_they_were(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    proto = from_text("g (float[1] x) => (float[1] y) { y = Neg(x) }")
+    proto.opset_import.add(domain="here", version=1)
+    body = [onnx.helper.make_node("Neg", ["a"], ["hidden"]), onnx.helper.make_node("Relu", ["hidden"], ["b"])]
+    proto.functions.append(onnx.helper.make_function("here", "F", ["a"], ["b"], body, proto.opset_import[:1]))
+    proto.graph.node[0].CopyFrom(onnx.helper.make_node("F", ["x"], ["y"], domain="here"))
+    hidden, y = described(write(proto, tmp_path), capsys)["tensors"]
+    assert hidden["origin"] == "F[call 0]/hidden"
+    assert (y["name"], "origin" in y) == ("y", False)
+
+
 def test_the_table(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["layers", str(model)]) == 0
     said = capsys.readouterr()

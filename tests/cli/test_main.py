@@ -60,6 +60,7 @@ def test_wrong_use_ends_with_2(arguments: list[str], capsys: pytest.CaptureFixtu
         (ModelError("no good"), 2, "onnxvis: no good"),
         (OSError(28, "No space left on device"), 2, "onnxvis: No space left on device, while writing or reading"),
         (RuntimeError("odd\n  text"), 2, "onnxvis: RuntimeError: odd text. This is a fault of onnxvis"),
+        (RuntimeError("\x1b[2J\u202ered"), 2, "onnxvis: RuntimeError: \\x1b[2J\\x202ered. This is a fault of onnxvis"),
     ],
 )
 def test_every_error_is_one_line(
@@ -141,3 +142,11 @@ def test_paths_that_are_no_text_are_printed_as_they_are(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == target + b"\n"
     assert Path(os.fsdecode(target)).exists()
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&-"])
+def test_a_closed_stream_is_no_fault(closed: str) -> None:
+    code = "import sys; from onnxvis.cli.main import main; sys.exit(main(['doctor']))"
+    done = subprocess.run(f'"{sys.executable}" -c "{code}" {closed}', shell=True, capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "fault" not in done.stdout + done.stderr

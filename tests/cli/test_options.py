@@ -2,14 +2,24 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
+from typing import get_args
 
 import pytest
 
+from onnxvis.cli import features, report
 from onnxvis.cli import options as shared
 from onnxvis.errors import UsageError
+from onnxvis.run.fitting import Fit, Interpolation
 from onnxvis.run.flags import PreprocessFlags
+from onnxvis.run.pictures import MAX_PIXELS
+from onnxvis.run.preprocess import PRESETS
 from onnxvis.run.session import RunOptions
+from onnxvis.show.budget import DEFAULT_BUDGET
 from onnxvis.show.colormap import COLORMAPS
+from onnxvis.show.export import ExportOptions
+from onnxvis.show.maps import Look
+from onnxvis.show.merge import MERGES
 from onnxvis.show.mosaic import STRETCHES
 
 
@@ -47,6 +57,34 @@ def test_the_choices_are_those_of_the_pictures() -> None:
     for wrong in (("--colormap", "pink"), ("--stretch", "all"), ("--bgr", "--rgb"), ("--fit", "x")):
         with pytest.raises(SystemExit):
             parsed(*wrong)
+
+
+def actions(add: Callable[[argparse.ArgumentParser], None]) -> dict[str, argparse.Action]:
+    parser = argparse.ArgumentParser()
+    add(parser)
+    return {action.dest: action for action in parser._actions}
+
+
+def test_what_the_parsers_repeat_is_what_is_done() -> None:
+    """The commands say choices and defaults themselves, so that help needs no heavy import; here they are held."""
+    look = actions(shared.add_look_options)
+    assert look["colormap"].choices == COLORMAPS
+    assert look["stretch"].choices == STRETCHES
+    assert (look["colormap"].default, look["stretch"].default) == (Look().colormap, Look().stretch)
+    export = ExportOptions()
+    assert (export.colormap, export.stretch) == (Look().colormap, Look().stretch)
+    given = actions(shared.add_input_options)
+    assert given["fit"].choices == get_args(Fit)
+    assert given["interpolation"].choices == get_args(Interpolation)
+    assert given["preprocess"].help == f"{', '.join([*PRESETS][:-1])} or {[*PRESETS][-1]}"
+    assert given["max_pixels"].default == MAX_PIXELS
+    run = actions(shared.add_run_options)
+    assert (run["provider"].default, run["threads"].default) == (RunOptions().provider, RunOptions().threads)
+    written = actions(features.add_arguments)
+    assert written["merge"].choices == MERGES
+    wanted = (export.merge, export.first, export.columns, export.upscale)
+    assert tuple(written[name].default for name in ("merge", "first", "columns", "upscale")) == wanted
+    assert actions(report.add_page_options)["budget"].default * 1e6 == DEFAULT_BUDGET
 
 
 def test_the_command_can_be_typed_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import onnx
 import pytest
 
 from onnxvis.cli.main import main
-from onnxvis.show import render
+from onnxvis.show import fit
 from tests.cli.conftest import Fails
 from tests.tiny import from_text, photo, tiny, write
 
@@ -91,7 +91,7 @@ def test_an_error_midway_leaves_the_old_page(
         def fail(page: object, error: BaseException = error) -> str:
             raise error
 
-        monkeypatch.setattr(render, "render", fail)
+        monkeypatch.setattr(fit, "render", fail)
         assert run(model, "-o", target) == code
         assert capsys.readouterr().out == ""
         assert target.read_text() == "old"

@@ -54,6 +54,20 @@ def test_chokepoints_are_what_cuts_the_way(reads: Edges, data: st.DataObject) ->
     assert flow.chokepoints(sources, sinks) == expected
 
 
+@settings(max_examples=150, deadline=None)
+@given(graphs(), st.data())
+def test_following_leads_through_the_chokepoints(reads: Edges, data: st.DataObject) -> None:
+    flow = flow_of(reads)
+    sinks = data.draw(st.sets(st.sampled_from(flow.order), min_size=1, max_size=3))
+    following = flow.following(sinks)
+    for start in flow.order:
+        chain, name = [], start if start in following else ""
+        while name:
+            chain.append(name)
+            name = following[name]
+        assert chain == flow.chokepoints([start], sinks)
+
+
 @settings(max_examples=60, deadline=None)
 @given(graphs())
 def test_ancestors_and_descendants_mirror_each_other(reads: Edges) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import pytest
 
-from onnxvis.graph.layout import FeatureMaps, guess_layout
+from onnxvis.graph.layout import FeatureMaps, fixed, guess_layout
 from onnxvis.graph.view import GraphView
 from tests.zoo import NAMES, build
 
@@ -26,12 +26,31 @@ def maps_of(body: str, inputs: str = "float[1, 3, 8, 10] x", opset: int = 17) ->
         ((None, None, None, 4), "NHWC"),
         ((1, 3, 224, 3), "NCHW"),
         ((1, 64, 56, 56), None),
+        (("batch", "height", "width", "channels"), "NHWC"),
+        (("batch", "num_channels", "height", "width"), "NCHW"),
+        ((None, 0, 0, 3), "NHWC"),
+        ((-1, -1, -1, 3), "NHWC"),
+        ((None, None, None, None), "NCHW"),
+        ((1, 1, 1, 1), None),
+        (("N", 64, "H", "W"), None),
+        ((None, 224, 224, None), "NHWC"),
+        ((None, None, 48, None), "NCHW"),
         ((1, 3, 224), None),
         (None, None),
     ],
 )
 def test_guess(shape: tuple[int | str | None, ...] | None, expected: str | None) -> None:
     assert guess_layout(shape) == expected
+
+
+def test_the_graph_is_believed_unless_it_contradicts_the_channels() -> None:
+    assert guess_layout(("a", "b", "c", "d"), "NHWC") == "NHWC"
+    assert guess_layout((1, 3, 8, 3), "NHWC") == "NHWC"
+    assert guess_layout((1, 3, 32, 32), "NHWC") == "NCHW"
+
+
+def test_what_counts_as_a_number() -> None:
+    assert [fixed(size) for size in (7, 0, -1, "N", None)] == [7, None, None, None, None]
 
 
 def test_spatial_operators_settle_what_they_read_and_make() -> None:

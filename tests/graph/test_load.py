@@ -14,6 +14,7 @@ from onnx import TensorProto, helper
 
 import onnxvis.graph.load
 from onnxvis.errors import ModelError
+from onnxvis.graph.layout import guess_layout
 from onnxvis.graph.load import load
 from tests.zoo import build, save
 
@@ -101,6 +102,77 @@ def test_other_input_shapes(tmp_path: Path) -> None:
     assert other.view.shape("y") == (2, 1, 32, 48)
     assert model.view.shape("y") == (1, 1, 112, 112)
     assert other.at({"x": (2, 3, 64, 96)}) is other
+
+
+@pytest.mark.parametrize(
+    ("declared", "assumed"),
+    [
+        (["N", "H", "W", "channels"], (1, 224, 224, 3)),
+        (["N", 0, 0, 3], (1, 224, 224, 3)),
+        ([0, 3, 0, 0], (1, 3, 224, 224)),
+        (["N", "c", 64, "W"], (1, 3, 64, 224)),
+        (["N", 64, "H", "W"], (1, 64, 224, 224)),
+        ([2, 3, 64, 64], None),
+        (["N", 10], None),
+    ],
+)
+def test_free_sizes_are_assumed_where_channels_are(
+    declared: list[int | str], assumed: tuple[int, ...] | None, tmp_path: Path
+) -> None:
+    """The same axis that pictures are fed along."""
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, declared) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "g", values[:1], values[1:])
+    model = load(written(tmp_path, graph))
+    assert model.assumed_shapes == ({"x": assumed} if assumed else {})
+    layout = guess_layout(tuple(declared))
+    assert assumed is None or layout is None or assumed[layout.index("C")] == 3
+
+
+def test_the_declared_shape_is_no_other_shape(tmp_path: Path) -> None:
+    model = load(save(build("squeezenet1_1"), tmp_path))
+    assert model.assumed_shapes == {}
+    assert model.at({"input": (1, 3, 224, 224)}) is model
+    assert model.at({"input": (1, 3, 192, 224)}) is not model
+
+
+def test_ports_are_read_without_inference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old files list their weights as inputs, too."""
+    graph = onnx.parser.parse_graph("g (float[1, 3] x, float[3] w) => (float[N, 3] y) { y = Add (x, w) }")
+    graph.initializer.append(helper.make_tensor("w", TensorProto.FLOAT, [3], [1, 2, 3]))
+    model = load(written(tmp_path, graph))
+    monkeypatch.setattr("onnxvis.graph.shapes.infer", None)
+    assert [(t.name, t.shape, t.dtype) for t in model.inputs] == [("x", (1, 3), "float32")]
+    assert [(t.name, t.shape, t.dtype) for t in model.outputs] == [("y", ("N", 3), "float32")]
+
+
+def test_the_files_of_a_model(tmp_path: Path) -> None:
+    whole = load(save(build("squeezenet1_1"), tmp_path))
+    beside = {path.resolve() for path in tmp_path.iterdir()}
+    assert whole.files == beside
+    (tmp_path / "link.onnx").symlink_to("model.onnx")
+    assert load(tmp_path / "link.onnx").files == beside
+
+
+def test_names_in_functions_are_paired_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("here", 1)]
+    body = [helper.make_node("Neg", ["a"], ["hidden"]), helper.make_node("Relu", ["hidden"], ["b"])]
+    function = helper.make_function("here", "F", ["a"], ["b"], body, opsets[:1])
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("F", ["x"], ["y"], domain="here")], "g", values[:1], values[1:])
+    path = tmp_path / "m.onnx"
+    path.write_bytes(
+        helper.make_model(graph, functions=[function], opset_imports=opsets, ir_version=8).SerializeToString()
+    )
+    model = load(path)
+    assert model.tensors()
+    assert "function_names" not in vars(model)
+    assert list(model.function_names.values()) == ["F[call 0]/hidden"]
+
+
+def written(folder: Path, graph: onnx.GraphProto) -> Path:
+    path = folder / "m.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    return path
 
 
 def test_each_tensor_has_its_place(tmp_path: Path) -> None:

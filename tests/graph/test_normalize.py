@@ -11,7 +11,7 @@ from onnx import FunctionProto, ModelProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxvis.errors import ModelError
-from onnxvis.graph.normalize import inline_functions
+from onnxvis.graph.normalize import inline_functions, origins
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
 
@@ -38,14 +38,15 @@ def test_without_functions_the_model_itself() -> None:
     plain = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
     )
-    assert inline_functions(plain) == (plain, {})
-    assert inline_functions(plain)[0] is plain
+    assert inline_functions(plain) is plain
+    assert origins(plain, plain) == {}
 
 
 def test_nested_functions_and_the_map_of_names() -> None:
     original = model([SQUARE, TWICE], call("Twice", "x", "t"), helper.make_node("Neg", ["t"], ["y"]))
     before = original.SerializeToString()
-    flat, names = inline_functions(original)
+    flat = inline_functions(original)
+    names = origins(original, flat)
     assert original.SerializeToString() == before
     assert not flat.functions
     assert [node.op_type for node in flat.graph.node] == ["Mul", "Mul", "Neg"]
@@ -60,7 +61,9 @@ def test_nested_functions_and_the_map_of_names() -> None:
 
 def test_two_calls_are_told_apart() -> None:
     inner = function("F", helper.make_node("Relu", ["a"], ["hidden"]), helper.make_node("Neg", ["hidden"], ["b"]))
-    flat, names = inline_functions(model([inner], call("F", "x", "t"), call("F", "t", "y")))
+    original = model([inner], call("F", "x", "t"), call("F", "t", "y"))
+    flat = inline_functions(original)
+    names = origins(original, flat)
     first, second = (node.output[0] for node in flat.graph.node if node.op_type == "Relu")
     assert first != second
     assert (names[first], names[second]) == ("F[call 0]/hidden", "F[call 1]/hidden")

@@ -10,7 +10,7 @@ from onnx import helper
 
 from onnxvis.errors import TensorNotFound
 from onnxvis.graph.load import Model, load
-from onnxvis.graph.select import all_blocks, select
+from onnxvis.graph.select import select
 from tests.zoo import build, save
 
 
@@ -53,7 +53,7 @@ def test_several_words_in_graph_order(resnet: Model) -> None:
 
 def test_a_name_goes_before_another_block_s_key(tmp_path: Path) -> None:
     model = load(save(build("shufflenet_v2_x1_0"), tmp_path))
-    by_name = {block.name: block for block in all_blocks(model.parts)}
+    by_name = {block.name: block for part in model.parts for block in part.walk()}
     assert select(model, ["stage2"]).tensors == (by_name["stage2"].output,)
     assert by_name["stage2"].key == "stage1"
 
@@ -69,6 +69,21 @@ def test_nothing_matches(resnet: Model, word: str) -> None:
 def test_the_nearest_names_are_said(resnet: Model) -> None:
     with pytest.raises(TensorNotFound, match=r"nearest: '/relu/Relu_output_0'"):
         select(resnet, ["relu/Relu_output_0"[:-1] + "1"])
+
+
+def test_a_tensor_in_a_function_by_its_old_name(tmp_path: Path) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17, "here" : 1]>
+        g (float[1] x) => (float[1] y) { t = here.Twice (x) y = here.Twice (t) }
+        <domain: "here", opset_import: ["" : 17]> Twice (a) => (b) { hidden = Neg (a) b = Neg (hidden) }"""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    model = load(path)
+    flat = [node.output[0] for node in model.proto.graph.node]
+    chosen = select(model, ["Twice[call 1]/hidden"])
+    assert chosen.tensors == (flat[2],)
+    assert flat[2] in chosen.matched["Twice[call 1]/hidden"]
+    with pytest.raises(TensorNotFound):
+        select(model, ["Twice[call 2]/hidden"])
 
 
 def test_a_tensor_in_a_branch_is_refused_with_the_reason(tmp_path: Path) -> None:

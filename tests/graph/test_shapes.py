@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 
 import onnx
-import pytest
-from onnx import ModelProto, TensorProto, TypeProto, helper
+from onnx import ModelProto, TensorProto, helper
 
-from onnxvis.graph.shapes import dtype_name, infer, type_of
+from onnxvis.graph.shapes import infer
 
 
 def parsed(body: str, inputs: str = "float[N, 3, H, W] x", made: str = "float") -> ModelProto:
@@ -63,31 +62,3 @@ def test_an_endless_constant_is_not_followed() -> None:
     start = time.monotonic()
     infer(model, {"x": (1, 3, 4, 4)})
     assert time.monotonic() - start < 2
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    {
-        "FLOAT": "float32",
-        "DOUBLE": "float64",
-        "FLOAT16": "float16",
-        "BFLOAT16": "bfloat16",
-        "UINT8": "uint8",
-        "INT4": "int4",
-        "FLOAT8E4M3FN": "float8e4m3fn",
-        "BOOL": "bool",
-        "STRING": "string",
-        "UNDEFINED": "",
-    }.items(),
-)
-def test_names_of_types(name: str, expected: str) -> None:
-    assert dtype_name(TensorProto.DataType.Value(name)) == expected
-
-
-def test_odd_types() -> None:
-    assert dtype_name(999) == ""
-    assert type_of(TypeProto()) == (None, "")
-    sequence = helper.make_sequence_type_proto(helper.make_tensor_type_proto(TensorProto.FLOAT, [1]))
-    assert type_of(sequence) == (None, "sequence_type")
-    assert type_of(helper.make_tensor_type_proto(TensorProto.FLOAT, None)) == (None, "float32")
-    assert type_of(helper.make_tensor_type_proto(TensorProto.FLOAT, [-1, "N", 3])) == ((None, "N", 3), "float32")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from onnxvis.graph.blocks import find_parts
 from onnxvis.graph.flow import Flow
@@ -76,3 +78,37 @@ def test_pieces_and_heads_cover_all_that_is_left(name: str) -> None:
     parts = find_parts(view, FeatureMaps(view))
     placed = [tensor for part in parts for tensor in part.tensors]
     assert len(placed) == len(set(placed)) == len(view.data_path) - len(view.inputs)
+
+
+class Counting(Flow):
+    """Counts how often it is asked what comes next, which is what every walk costs."""
+
+    asked = 0
+
+    def after(self, name: str) -> list[str]:
+        self.asked += 1
+        return super().after(name)
+
+
+@pytest.mark.parametrize("stay", [True, False], ids=["at one resolution", "each at its own"])
+def test_the_work_grows_no_faster_than_the_neck(stay: bool) -> None:
+    def work(joins: int) -> int:
+        w = numpy_helper.from_array(np.ones((2, 2, 1, 1), np.float32), "w")
+        nodes = [helper.make_node("Conv", ["x", "w"], ["a"]), helper.make_node("Conv", ["a", "w"], ["j0"])]
+        for i in range(joins):
+            strides = [1, 1] if stay or i > 5 else [2, 2]
+            nodes.append(helper.make_node("Conv", [f"j{i}", "w"], [f"c{i}"], strides=strides))
+            nodes.append(helper.make_node("Conv", [f"j{i}", "w"], [f"d{i}"], strides=strides))
+            nodes.append(helper.make_node("Add", [f"c{i}", f"d{i}"], [f"j{i + 1}"]))
+        nodes.append(helper.make_node("Conv", [f"j{joins}", "w"], ["y"]))
+        values = [helper.make_tensor_value_info(name, 1, None) for name in "xy"]
+        values[0] = helper.make_tensor_value_info("x", 1, [1, 2, 256, 256])
+        graph = helper.make_graph(nodes, "g", values[:1], values[1:], [w])
+        view = GraphView(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]))
+        maps = FeatureMaps(view)
+        flow = Counting(view, maps)
+        tail = split_tail(flow, find_levels(view, maps), {"x", "a"})
+        assert len(tail.neck) >= 1
+        return flow.asked
+
+    assert work(80) < 2.2 * work(40)

@@ -4,17 +4,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import numpy_helper
+from onnx import ModelProto, numpy_helper
 
 from onnxvis.errors import InputError, RewriteError, TensorNotFound
 from onnxvis.graph.load import load
+from onnxvis.measure import activations
 from onnxvis.measure.activations import Activations, Difference, Probe, differences, run_deployed
-from onnxvis.run.session import Placement, RunOptions
+from onnxvis.run.session import Execution, RunOptions, Session
 from tests.tiny import Array, from_text, oracle, tiny, write
 
 CPU = RunOptions("cpu", 1)
 EXACT = RunOptions("cpu", 1, exact=True)
-PLACEMENT = Placement("CPUExecutionProvider", (), ())
+PLACEMENT = Execution("CPUExecutionProvider", (), ())
 TENSORS = ("stage1.first/conv", "stage1.x/relu", "stage2.y/add", "pooled", "vector")
 
 
@@ -132,6 +133,26 @@ def test_deployed_outputs_of_every_input(tmp_path: Path) -> None:
     for seed, outputs in enumerate(found):
         np.testing.assert_allclose(outputs["logits"], oracle(path, [], feed(seed))["logits"], rtol=1e-6)
     assert placement.cpu_nodes == ()
+
+
+def test_the_deployed_run_is_optimised_whatever_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`exact` is for what is exposed: a prediction must not hang on it."""
+    seen: list[RunOptions] = []
+
+    class Recording(Session):
+        def __init__(self, model: ModelProto, folder: Path, options: RunOptions, name: str) -> None:
+            seen.append(options)
+            super().__init__(model, folder, options, name)
+
+    monkeypatch.setattr(activations, "Session", Recording)
+    model = load(write(tiny(dtype="float16"), tmp_path))
+    fed = {name: value.astype(np.float16) for name, value in feed().items()}
+    (plain,), _ = run_deployed(model, [fed], CPU)
+    (exact,), _ = run_deployed(model, [fed], EXACT)
+    assert seen == [CPU, CPU]
+    np.testing.assert_array_equal(exact["logits"], plain["logits"])
+    with Probe(model, ["pooled"], EXACT):
+        assert seen[-1] == EXACT
 
 
 def test_what_cannot_be_exposed(tmp_path: Path) -> None:

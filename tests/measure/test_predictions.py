@@ -88,3 +88,8 @@ def test_half_precision_and_trailing_ones() -> None:
 )  # fmt: skip
 def test_what_holds_no_scores(output: Array) -> None:
     assert class_scores(output) is None
+
+
+@pytest.mark.parametrize("shape", [(1, 6400, 1), (1, 10, 2, 1), (1, 10, 1, 1, 1), (10,), (1, 1)])
+def test_other_shapes_are_no_class_scores(shape: tuple[int, ...]) -> None:
+    assert class_scores(np.zeros(shape, np.float32)) is None

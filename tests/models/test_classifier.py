@@ -21,6 +21,7 @@ from onnxvis.models.shapes import KINDS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+NEEDS_TORCH = "needs PyTorch: pip install -e '.[test,torch]'"
 MODEL = Path(onnxvis.models.__file__).parent / "data" / "classifier.onnx"
 
 
@@ -112,7 +113,7 @@ def test_labels_and_preprocessing_are_in_the_file(model: onnx.ModelProto) -> Non
 
 
 def test_the_file_equals_the_network_in_pytorch(model: onnx.ModelProto) -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=NEEDS_TORCH)
     from onnxvis.models.resnet import SmallResNet
 
     torch.set_num_threads(1)
@@ -131,7 +132,7 @@ def test_the_file_equals_the_network_in_pytorch(model: onnx.ModelProto) -> None:
 
 
 def test_the_recipe_repeats_itself_and_exports_what_it_trained() -> None:
-    torch = pytest.importorskip("torch")
+    torch = pytest.importorskip("torch", reason=NEEDS_TORCH)
     network, again = train(steps=3, batch=8), train(steps=3, batch=8)
     for name, weight in network.state_dict().items():
         assert torch.equal(weight, again.state_dict()[name]), name

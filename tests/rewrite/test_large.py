@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,16 @@ print(json.dumps({
     "stages": [[stage.name, stage.output, stage.channels, stage.height] for stage in stages],
     "tensors": len(tensors), "files": [path.name for path in files], "peak": int(peak.split()[1]) * 1024,
 }))
+"""
+
+COMMAND = """
+import sys
+from onnxvis.cli.main import main
+
+code = main(sys.argv[1:])
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(int(peak.split()[1]) * 1024, file=sys.stderr)
+sys.exit(code)
 """
 
 
@@ -132,6 +144,50 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs s
 def test_a_large_model_is_exposed_by_reference_in_little_memory(make: Callable[[Path], Path], tmp_path: Path) -> None:
     (written,) = handle(make(tmp_path), tmp_path / "linked.onnx", "save_linked")
     assert written.stat().st_size < 100_000
+
+
+@linux
+@large
+def test_a_large_model_is_opened_in_well_under_a_second(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    path = make(tmp_path)
+    seconds = []
+    for _ in range(3):
+        start = time.perf_counter()
+        load(path)
+        seconds.append(time.perf_counter() - start)
+    print(f"opened in {min(seconds) * 1000:.0f} ms")
+    assert min(seconds) < 0.5
+
+
+def layers(path: Path, *options: str) -> str:
+    """What `onnxvis layers` prints about a model, in a process of its own that stays small."""
+    done = subprocess.run(
+        [sys.executable, "-c", COMMAND, "layers", str(path), *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    print(f"layers {' '.join(options)}: peak memory {int(done.stderr) / 1e6:.0f} MB")
+    assert int(done.stderr) <= LIMIT
+    return done.stdout
+
+
+@linux
+@large
+def test_the_layers_of_a_large_model_are_listed_in_little_memory(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    said = layers(make(tmp_path))
+    assert f"{LAYERS * math.prod(SHAPE):,} parameters" in said
+    assert f"{CHANNELS} × 16 × 16" in said
+
+
+@linux
+@large
+@pytest.mark.slow
+def test_the_hash_of_a_large_model_is_taken_in_little_memory(make: Callable[[Path], Path], tmp_path: Path) -> None:
+    """`--json` names the file by its hash, so all of it is read, but a piece at a time."""
+    path = make(tmp_path)
+    with open(path, "rb") as stream:
+        assert (
+            json.loads(layers(path, "--json"))["model"]["sha256"] == hashlib.file_digest(stream, "sha256").hexdigest()
+        )
 
 
 @linux

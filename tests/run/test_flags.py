@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from onnxvis.errors import UsageError
 from onnxvis.graph.view import Tensor
-from onnxvis.run.flags import PreprocessFlags, override, parse_size
+from onnxvis.run.flags import PreprocessFlags, flags_text, override, parse_size
 from onnxvis.run.preprocess import PRESETS, Preprocessing, preset
 from onnxvis.run.settings import resolve_preprocessing
+from tests.run.metadata import our_metadata
 
 
 def parse(text: str) -> PreprocessFlags:
@@ -65,9 +66,9 @@ def same(one: Preprocessing, other: Preprocessing) -> bool:
 def test_flags_give_exactly_the_same_settings(wanted: Preprocessing, below: str) -> None:
     free, fixed = ("N", 3, None, None), (1, 3, *(wanted.size or (None, None)))
     outputs = [Tensor("y", (1, 10) if below == "classifier" else (1, 84, 8400), "float32")]
-    metadata = {"onnxvis.preprocess": preset("caffe", (99, 77)).to_metadata()} if below == "metadata" else {}
+    metadata = {"onnxvis.preprocess": our_metadata(preset("caffe", (99, 77)))} if below == "metadata" else {}
     for shape in (free, fixed):
-        flags = parse(wanted.flags())
+        flags = parse(flags_text(wanted))
         result = resolve_preprocessing(Path("m.onnx"), metadata, Tensor("x", shape, "float32"), outputs, "NCHW", flags)
         assert same(result, wanted)
         assert result.source == "flags"
@@ -75,13 +76,13 @@ def test_flags_give_exactly_the_same_settings(wanted: Preprocessing, below: str)
 
 
 def test_flags_are_short() -> None:
-    assert preset("imagenet").flags() == "--preprocess imagenet --size 224x224 --rgb"
-    assert preset("imagenet", (384, 384)).flags() == "--preprocess imagenet --size 384x384 --rgb"
-    assert preset("unit", None).flags() == "--preprocess unit --size native --rgb"
+    assert flags_text(preset("imagenet")) == "--preprocess imagenet --size 224x224 --rgb"
+    assert flags_text(preset("imagenet", (384, 384))) == "--preprocess imagenet --size 384x384 --rgb"
+    assert flags_text(preset("unit", None)) == "--preprocess unit --size native --rgb"
     negative = override(preset("raw"), PreprocessFlags(mean=(-16.0,), bgr=True))
-    assert negative.flags() == "--preprocess raw --size 224x224 --mean=-16 --bgr"
+    assert flags_text(negative) == "--preprocess raw --size 224x224 --mean=-16 --bgr"
     grey = preset("imagenet").for_channels(1)
-    assert "--preprocess imagenet" in grey.flags()
+    assert "--preprocess imagenet" in flags_text(grey)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from onnxvis.run.hints import (
 )
 from onnxvis.run.nearby import Table
 from onnxvis.run.preprocess import preset
+from tests.run.metadata import our_metadata
 
 VIT = {
     "do_normalize": True, "do_resize": True, "do_rescale": True, "image_mean": [0.5, 0.5, 0.5],
@@ -113,7 +114,7 @@ def test_image_metadata(limits: str, formula: Any, order: str, bgr: bool) -> Non
 
 def test_our_metadata() -> None:
     assert from_our_metadata({}) is None
-    text = preset("imagenet", None).to_metadata()
+    text = our_metadata(preset("imagenet", None))
     flags = from_our_metadata({"onnxvis.preprocess": text})
     assert flags is not None
     assert flags.size == "native"

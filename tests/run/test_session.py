@@ -230,6 +230,36 @@ def test_a_large_value_that_is_needed_early_is_inlined(tmp_path: Path, monkeypat
     assert model.proto.SerializeToString() == before
 
 
+@pytest.mark.parametrize("same_size", [True, False])
+def test_complaints_one_after_the_other_come_to_an_end(
+    same_size: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A runtime that names a single value each time: what is no larger goes in before the last try."""
+    weights = {f"w{i}": np.full(1 if same_size else i + 1, i, np.float32) for i in range(40)}
+    body = "g (float[1] x) => (float[N] y) { " + " ".join(f"a{i} = Add(x, w{i})" for i in range(40)) + " y = Relu(a0) }"
+    proto = text(body)
+    proto.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in weights.items())
+    onnx.save_model(proto, tmp_path / "net.onnx", save_as_external_data=True, location="w.bin", size_threshold=0)
+    outside = onnx.load(tmp_path / "net.onnx", load_external_data=False)
+    tried, real = 0, ort.InferenceSession
+
+    def complaining(data: bytes, *arguments: Any, **options: Any) -> ort.InferenceSession:
+        nonlocal tried
+        tried += 1
+        left = [item.name for item in ModelProto.FromString(data).graph.initializer if item.external_data]
+        if left:
+            raise RuntimeError(f"cannot read {left[0]}")
+        return real(data, *arguments, **options)
+
+    monkeypatch.setattr(ort, "InferenceSession", complaining)
+    if same_size:
+        Session(outside, tmp_path, RunOptions("cpu", 1)).close()
+    else:
+        with pytest.raises(ModelError, match=r"cannot load the model: cannot read w\d+"):
+            Session(outside, tmp_path, RunOptions("cpu", 1))
+    assert tried == 8
+
+
 @pytest.mark.parametrize("exact", [False, True])
 def test_small_weights_are_read_from_the_models_folder_and_nowhere_else(
     exact: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -299,12 +329,13 @@ def test_memory_does_not_grow_from_session_to_session(tmp_path: Path) -> None:
     path.write_bytes(materialize(build("resnet18")).SerializeToString())
     model = load(path)
     used = []
-    for _ in range(8):
+    for _ in range(12):
         with Session(model.proto, model.folder, RunOptions("cpu", 1)):
             pass
         gc.collect()
         used.append(resident())
-    assert used[-1] - used[0] < 100_000_000, f"eight sessions over 47 MB of weights: {used}"
+    # The first few fill the allocator's pools; what each of the last eight kept would be 376 MB.
+    assert used[-1] - used[3] < 100_000_000, f"twelve sessions over 47 MB of weights: {used}"
 
 
 @pytest.mark.cuda

@@ -8,8 +8,10 @@ import pytest
 
 from onnxvis.errors import InputError, UsageError
 from onnxvis.graph.view import Tensor
+from onnxvis.run.flags import PreprocessFlags, flags_text
 from onnxvis.run.preprocess import Preprocessing, preset
-from onnxvis.run.settings import PreprocessFlags, resolve_preprocessing
+from onnxvis.run.settings import resolve_preprocessing
+from tests.run.metadata import our_metadata
 
 FREE = Tensor("x", ("N", 3, "H", "W"), "float32")
 FIXED = Tensor("x", (1, 3, 320, 320), "float32")
@@ -52,7 +54,7 @@ def test_each_layer_goes_over_the_one_below(tmp_path: Path) -> None:
     layers = [said(resolve(tmp_path, metadata))]
     metadata |= ULTRALYTICS
     layers.append(said(resolve(tmp_path, metadata)))
-    metadata["onnxvis.preprocess"] = preset("half").to_metadata()
+    metadata["onnxvis.preprocess"] = our_metadata(preset("half"))
     layers.append(said(resolve(tmp_path, metadata)))
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(HUGGINGFACE))
     layers.append(said(resolve(tmp_path, metadata)))
@@ -88,7 +90,7 @@ def test_flags_over_what_is_below_field_by_field(tmp_path: Path) -> None:
     assert said(settings) == ("flags over metadata (Ultralytics)", False)
     settings = resolve(tmp_path, mean=(0.0,), std=(1.0,), divide=255.0, bgr=False, fit="stretch")
     assert said(settings) == ("flags", False)
-    assert resolve(tmp_path, preset="imagenet").flags() == "--preprocess imagenet --size 224x224 --rgb"
+    assert flags_text(resolve(tmp_path, preset="imagenet")) == "--preprocess imagenet --size 224x224 --rgb"
 
 
 def test_a_partial_sidecar_leaves_the_guess_a_guess(tmp_path: Path) -> None:

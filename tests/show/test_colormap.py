@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxvis.errors import UsageError
-from onnxvis.show.colormap import COLORMAPS, palette
+from onnxvis.show.colormap import COLORMAPS, is_signed, palette
 
 # Read off matplotlib 3.11: (matplotlib.colormaps[name](index)[:3] * 255) rounded, at indices 3, 77 and 200.
 MATPLOTLIB = {
@@ -33,3 +33,10 @@ def test_palettes_cannot_be_changed_by_a_caller() -> None:
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UsageError, match="'rainbow'; choose one of: gray, viridis, magma, turbo, jet, coolwarm"):
         palette("rainbow")
+
+
+def test_signed_maps_are_those_with_a_neutral_middle() -> None:
+    for name in COLORMAPS:
+        colours = palette(name).astype(int)
+        grey = int(np.ptp((colours[127] + colours[128]) / 2)) < 5
+        assert is_signed(name) == (grey and name != "gray")

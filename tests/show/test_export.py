@@ -12,13 +12,13 @@ from PIL import Image
 
 from onnxvis.errors import OutputError, UsageError
 from onnxvis.measure.activations import Activations
-from onnxvis.run.session import Placement
+from onnxvis.run.session import Execution
 from onnxvis.show.colormap import COLORMAPS, palette
 from onnxvis.show.export import ExportOptions, write_npz, write_pictures
 from onnxvis.show.mosaic import Stretch
 from tests.tiny import Array
 
-PLACEMENT = Placement("CPUExecutionProvider", (), ())
+PLACEMENT = Execution("CPUExecutionProvider", (), ())
 HOSTILE = (
     "../../etc/passwd", "<script>alert(1)</script>", "a\nb", "x" * 60_000, "con", ".", "", "🐈", "/", "..", "NUL.png",
     "a\0b", "C:\\x", "-rf", "\u202egnp", "  ", "x" * 59_999 + "y",
@@ -36,7 +36,7 @@ def maps(seed: int = 0, channels: int = 5, height: int = 6, width: int = 7) -> A
 
 
 def write(found: Activations, folder: Path, options: ExportOptions | None = None) -> list[str]:
-    return write_pictures(found, {}, folder, options or ExportOptions(), lambda done, of: None)
+    return write_pictures(found, "cat.png", {}, folder, options or ExportOptions(), lambda done, of: None)
 
 
 def expected_indices(channel: Array, every: Array, stretch: str, symmetric: bool) -> Array:
@@ -214,7 +214,7 @@ def test_names_are_safe_and_mapped_back(tmp_path: Path) -> None:
 
 def test_folders_are_called_after_blocks(tmp_path: Path) -> None:
     found = activations({f"t{i}": maps() for i in range(8)})
-    write_pictures(found, {"t7": "stage3.block2"}, tmp_path, ExportOptions(), lambda done, of: None)
+    write_pictures(found, "cat.png", {"t7": "stage3.block2"}, tmp_path, ExportOptions(), lambda done, of: None)
     assert (tmp_path / "007-stage3.block2/mosaic.png").exists()
     assert (tmp_path / "000-t0/merged.png").exists()
 
@@ -222,7 +222,7 @@ def test_folders_are_called_after_blocks(tmp_path: Path) -> None:
 def test_progress_counts_tensors(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     found = activations({"a": maps(), "b": maps()})
-    write_pictures(found, {}, tmp_path, ExportOptions(), lambda done, of: told.append((done, of)))
+    write_pictures(found, "cat.png", {}, tmp_path, ExportOptions(), lambda done, of: told.append((done, of)))
     assert told == [(1, 2), (2, 2)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from onnxvis.graph.load import Model, load
 from onnxvis.measure.activations import Activations, Probe
-from onnxvis.run.session import Placement, RunOptions
+from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.colormap import palette
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.mosaic import STRETCHES
@@ -16,7 +16,7 @@ from onnxvis.show.page import MapCard, Picture
 from tests.tiny import Array, oracle, tiny, write
 
 CPU = RunOptions("cpu", 1)
-PLACEMENT = Placement("CPUExecutionProvider", (), ())
+PLACEMENT = Execution("CPUExecutionProvider", (), ())
 FEED = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
 GRAY = Look("gray")
 
@@ -144,6 +144,17 @@ def test_values_that_are_not_finite(model: Model, picture: Array | None, fill: f
         assert card.statistics is not None
         assert int(card.statistics.nan.sum() + card.statistics.inf.sum()) == count
         assert np.isfinite([*card.mosaic.low, *card.mosaic.high]).all() if card.mosaic else False
+
+
+def test_a_mosaic_larger_than_the_page_is_not_kept(model: Model, found: Activations) -> None:
+    whole = every(map_cards(model, found, None, GRAY))
+    sizes = {card.name: -(-len(card.mosaic.png) // 3) * 4 for card in whole if card.mosaic}
+    limit = sorted(sizes.values())[len(sizes) // 2]
+    for card in every(map_cards(model, found, None, GRAY, limit)):
+        assert (card.mosaic is None) == (sizes[card.name] > limit)
+        assert card.left_out_bytes == (sizes[card.name] if sizes[card.name] > limit else 0)
+        assert ("larger than the page's budget" in card.left_out) == (card.mosaic is None)
+        assert card.statistics is not None
 
 
 def test_clipped_values_are_counted(model: Model, found: Activations) -> None:

@@ -148,3 +148,12 @@ def test_upscaling_repeats_pixels() -> None:
     assert upscale(indices, 2) is not None
     assert upscale(indices, 2).shape == (2, 3)
     assert upscale(np.zeros((4, 4, 3), np.uint8), 9).shape == (8, 8, 3)
+
+
+def test_a_sparse_channel_keeps_its_range_when_its_middle_is_empty() -> None:
+    maps = np.zeros((1, 50, 50), np.float32)
+    maps[0, 7, 9] = 0.031
+    found = stretch(maps, "clip99")
+    assert (found.low[0], found.high[0]) == (0, np.float32(0.031))
+    assert found.indices[0, 7, 9] == 255
+    assert found.clipped == 0

@@ -6,13 +6,16 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from onnxvis.errors import UsageError
+from onnxvis.show.mosaic import STRETCHES, Stretch
+from onnxvis.show.mosaic import stretch as stretch_maps
 from onnxvis.show.page import OutputCard, Page, Score
 from onnxvis.show.render import render
 from tests.show.hostile import HOSTILE, hostile_page
-from tests.show.sample import sample_page
+from tests.show.sample import feature_maps, sample_page, scene
 
 VOID = {"meta", "link", "img", "input", "br", "rect", "path"}
 
@@ -189,3 +192,41 @@ def test_the_template_escapes_by_itself() -> None:
 def test_an_unknown_colormap_is_refused() -> None:
     with pytest.raises(UsageError, match="rainbow"):
         render(replace(sample_page(), colormap="rainbow"))
+
+
+def stretched(stretch: Stretch, symmetric: bool) -> str:
+    """The page of one stage, drawn as `stretch` draws it."""
+    page = sample_page()
+    card = page.inputs[0].stages[1]
+    found = stretch_maps(feature_maps(scene(), 8, 32, 100).astype(np.float64) - 0.25, stretch, symmetric)
+    assert card.mosaic is not None
+    drawn = replace(card.mosaic, stretch=stretch, low=tuple(found.low.tolist()), high=tuple(found.high.tolist()))
+    return render(replace(page, inputs=(replace(page.inputs[0], stages=(replace(card, mosaic=drawn, children=()),)),)))
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("stretch", STRETCHES)
+def test_the_ends_of_the_colours_are_on_the_page(stretch: Stretch, symmetric: bool) -> None:
+    maps = feature_maps(scene(), 8, 32, 100).astype(np.float64) - 0.25
+    low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
+    if stretch == "tensor":
+        low[:], high[:] = low.min(), high.max()
+    elif stretch == "clip99":
+        low, high = np.percentile(maps.reshape(8, -1), (1, 99), axis=1)
+    elif stretch == "none":
+        low[:], high[:] = 0, 1
+    if symmetric:
+        high = np.maximum(abs(low), abs(high))
+        low = -high
+    html = stretched(stretch, symmetric)
+    (figure,) = re.findall(r'<figure class="mosaic"[^>]*>', html)
+    (ends,) = re.findall(r'data-ends="([^"]*)"', figure)
+    pairs = [tuple(map(float, pair.split(":"))) for pair in ends.split(" ")]
+    assert len(pairs) == (1 if stretch in ("tensor", "none") else 8)
+    shown = np.array(pairs if len(pairs) > 1 else pairs * 8)
+    np.testing.assert_allclose(shown, np.stack([low, high], axis=1), rtol=1e-3)
+    assert ("zero in the middle" in html) == symmetric
+
+
+def test_each_channels_own_range_is_not_said_twice() -> None:
+    assert "data-ends=" not in render(sample_page()).split("</script>", 1)[1]

@@ -4,7 +4,8 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+import weakref
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,7 @@ from PIL import Image
 
 from onnxvis.errors import InputError, UsageError
 from onnxvis.graph.load import load
+from onnxvis.measure.activations import Activations, Probe
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions
 from onnxvis.show.maps import Look
@@ -406,6 +408,21 @@ def test_weights_and_maps_that_are_not_finite(value: float, colormap: str, tmp_p
 
 
 # Size and safety
+
+
+def test_activations_of_two_inputs_are_never_held_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[weakref.ref[Activations]] = []
+
+    class Watching(Probe):
+        def run(self, feeds: Mapping[str, Array]) -> Activations:
+            assert not any(found() for found in seen)
+            found = super().run(feeds)
+            seen.append(weakref.ref(found))
+            return found
+
+    monkeypatch.setattr("onnxvis.show.report.Probe", Watching)
+    page_of(tiny(), tmp_path, [photo(tmp_path, f"{seed}.png", seed=seed) for seed in range(3)])
+    assert len(seen) == 3
 
 
 @pytest.mark.parametrize("megabytes", [0.4, 1, 3, 10])
