@@ -59,6 +59,12 @@ def find_parts(view: GraphView, maps: FeatureMaps) -> tuple[Block, ...]:
     return _Partition(view, maps).parts()
 
 
+def _joined(stage: Block) -> list[Block]:
+    """A stage's blocks but for plain convolutions: a first one before `layer1` does not take that name away."""
+    joined = [block for block in stage.children if block.kind != "conv"] if stage.kind == "stage" else []
+    return joined if len(joined) > 1 else []
+
+
 class _Partition:
     """Finds the borders between blocks, then deals every tensor of the data path to the block it belongs to."""
 
@@ -266,19 +272,21 @@ class _Partition:
         """The same tree with the exporter's scopes as names: of those that hold a piece and nothing else, the widest
         that no other piece has taken. A stage leaves to its blocks what is rather the name of one of them.
         """
-        possible = [self._labels(child) for child in block.children]
+        possible = [self._labels([child]) or self._labels(_joined(child)) for child in block.children]
         children = []
         for child, labels in zip(block.children, possible, strict=True):
             blocks = child.children if child.kind == "stage" else ()
-            inner = {inner[-1] for block in blocks if (inner := self._labels(block))}
+            inner = {inner[-1] for block in blocks if (inner := self._labels([block]))}
             free = (label for label in labels if label not in inner and label not in self.names)
             chosen = next((label for label in free if sum(label in other for other in possible) == 1), child.key)
             self.names.add(chosen)
             children.append(self._labelled(child, chosen))
         return replace(block, name=name, children=tuple(children))
 
-    def _labels(self, block: Block) -> list[str]:
-        makers = [self.view.producer(name) for name in block.tensors if self.flow.basis[name] == name]
+    def _labels(self, blocks: list[Block]) -> list[str]:
+        """The scopes that hold these blocks and nothing else, the widest first."""
+        names = [name for block in blocks for name in block.tensors if self.flow.basis[name] == name]
+        makers = [self.view.producer(name) for name in names]
         return self.scopes.labels(node for node in makers if node is not None)
 
     def _made(self, key: str, kind: str, tensors: Iterable[str], end: str, children: list[Block]) -> Block:

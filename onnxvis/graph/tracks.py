@@ -54,10 +54,10 @@ class Axis:
 
     def through(self, taps: Taps, interior: Interior | None) -> Axis:
         """The axis of an output that reads these positions; `interior` describes the taps away from the borders."""
-        inside = (taps >= 0) & (taps < len(self))
-        places = np.where(inside, taps, 0)
-        first = np.where(inside, self.first[places], _NOTHING).min(axis=1, initial=_NOTHING)
-        last = np.where(inside, self.last[places], -1).max(axis=1, initial=-1)
+        # One more place, past the end, stands for the padding: it depends on nothing.
+        places = np.where((taps >= 0) & (taps < len(self)), taps, len(self))
+        first = np.append(self.first, _NOTHING)[places].min(axis=1, initial=_NOTHING)
+        last = np.append(self.last, -1)[places].max(axis=1, initial=-1)
         return Axis(first, last, self._composed(interior))
 
     def collapsed(self) -> Axis:

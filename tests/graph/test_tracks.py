@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from onnxvis.graph.tracks import Axis, Interior, Track, Unknown, regular
@@ -26,6 +26,7 @@ def hulls(axis: Axis) -> list[tuple[int, int] | None]:
 
 
 @given(st.lists(WINDOWS, min_size=1, max_size=3))
+@example([(4, 3, 0), (4, 1, 0), (1, 1, 1)])  # an axis of no positions in between
 def test_windows_upon_windows(windows: list[tuple[int, int, int]]) -> None:
     axis = Axis.of_input(LENGTH)
     seen = [{i} for i in range(LENGTH)]
