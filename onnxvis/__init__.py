@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from onnxvis.version import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -22,8 +24,6 @@ __all__ = [
     "receptive_field",
     "report",
 ]
-
-__version__ = "0.1.0"
 
 _HOMES = {
     "Model": "onnxvis.graph.load",

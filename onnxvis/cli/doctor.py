@@ -33,8 +33,8 @@ def run(options: argparse.Namespace) -> int:
 
 def examine() -> dict[str, Any]:
     """Versions, providers and problems, each problem with what to do about it."""
-    from onnxvis import __version__
     from onnxvis.run import installation
+    from onnxvis.version import __version__
 
     return {
         "schema_version": 1,

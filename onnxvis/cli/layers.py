@@ -40,8 +40,8 @@ def describe(model: Model) -> dict[str, Any]:
 
     A tensor that a local function makes has an "origin", the name by which it can be asked for as well.
     """
-    from onnxvis import __version__
     from onnxvis.graph import cost
+    from onnxvis.version import __version__
 
     return {
         "schema_version": 1,

@@ -11,9 +11,9 @@ import os
 import sys
 from importlib import import_module
 
-from onnxvis import __version__
 from onnxvis.errors import OnnxvisError
 from onnxvis.files import one_line
+from onnxvis.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxvis import __version__
 from onnxvis.files import one_line, write_atomic
 from onnxvis.measure.activations import Difference, Probe, differences, run_deployed
 from onnxvis.measure.predictions import class_scores
@@ -31,6 +30,7 @@ from onnxvis.show.notices import finding_notices, input_notices
 from onnxvis.show.page import Fact, Guess, InputCard, Notice, OutputCard, Page, RunCard, Score
 from onnxvis.show.target import refuse_overwriting
 from onnxvis.show.text import shape
+from onnxvis.version import __version__
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
