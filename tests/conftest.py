@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no failure: examples are judged by what they give, not by how long they take.
+settings.register_profile("onnxvis", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("onnxvis")
 
 
 @pytest.fixture(scope="session")
