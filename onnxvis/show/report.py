@@ -214,9 +214,11 @@ def _preparation(item: PreparedInput) -> tuple[Fact, ...]:
 def _values(settings: Preprocessing) -> str:
     """The formula from pixel to value, without the steps that change nothing."""
     text = "pixel" if settings.divide == 1 else f"pixel / {settings.divide:g}"
+    scaled = set(settings.std) != {1.0}
     if any(settings.mean):
-        text = f"({text} − {_listed(settings.mean)})"
-    return text if set(settings.std) == {1.0} else f"{text} / {_listed(settings.std)}"
+        text = f"{text} − {_listed(settings.mean)}"
+        text = f"({text})" if scaled else text
+    return f"{text} / {_listed(settings.std)}" if scaled else text
 
 
 def _listed(values: tuple[float, ...]) -> str:
