@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from onnxvis.graph.ops import CONVOLUTIONS, MATRIX_PRODUCTS
-from onnxvis.graph.roles import find_role
+from onnxvis.graph.ops import CONVOLUTIONS, MATRIX_PRODUCTS, QUANTIZED
 from onnxvis.graph.types import Shape
 from onnxvis.graph.view import GraphView, Node
 
@@ -16,7 +15,9 @@ if TYPE_CHECKING:
 
 __all__ = ["carries_values", "macs", "parameters"]
 
-_NOT_LEARNT = frozenset({"batch norm mean", "batch norm variance", "scale", "zero point", "setting"})
+_NOT_LEARNT = frozenset({"batch norm mean", "batch norm variance", "scale", "zero point", "initial state"})
+_INTEGER_ROLES = frozenset({"bias", "conv kernel", "fully connected weight", "attention weight", "embedding"})
+_VAGUE = frozenset({"", "constant", "setting"})
 
 
 def parameters(model: Model) -> int:
@@ -27,19 +28,25 @@ def parameters(model: Model) -> int:
     """
     counted = 0
     for stored in model.weights.all():
-        if carries_values(model, stored) and stored.shape and find_role(model.view, stored.name)[0] not in _NOT_LEARNT:
+        if stored.shape and carries_values(model, stored) and model.weights.role(stored.name)[0] not in _NOT_LEARNT:
             counted += stored.count
     return counted
 
 
 def carries_values(model: Model, stored: StoredTensor) -> bool:
-    """Whether a stored tensor holds numbers to compute with, not a shape, an axis, an index or a flag.
+    """Whether a stored tensor holds numbers to compute with, not a shape, an axis, an index, a flag or a setting.
 
-    By its type; an int32 tensor does where it is the bias or the kernel of a quantised layer.
+    By its type and its role: bounds of a Clip and scales of a Resize are settings, scales and zero points of quantised
+    tensors are values. A tensor of int32 or uint32 is a value where it is quantised, or a zero point; an array of one
+    value repeated where something is learnt by that role.
     """
-    if stored.dtype == "int32":
-        return find_role(model.view, stored.name)[0] in ("bias", "conv kernel", "fully connected weight")
-    return stored.dtype not in ("int64", "bool", "string", "")
+    if stored.dtype in ("int64", "uint64", "bool", "string", ""):
+        return False
+    role, op = model.weights.role(stored.name)
+    if stored.dtype in ("int32", "uint32"):
+        quantised = role in _INTEGER_ROLES and (op in CONVOLUTIONS | MATRIX_PRODUCTS or op in QUANTIZED)
+        return quantised or role == "zero point" or model.weights.quantization(stored.name) is not None
+    return role not in _VAGUE if stored.storage == "fill" else role != "setting"
 
 
 def macs(view: GraphView) -> int | None:

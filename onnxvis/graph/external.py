@@ -103,11 +103,17 @@ def embed(tensor: TensorProto, found: Reference, folder: Path) -> None:
     tensor.ClearField("data_location")
 
 
-def embed_small(model: ModelProto, folder: Path, limit: int) -> None:
-    """Embed the external tensors of at most `limit` bytes: whoever infers shapes or optimises needs their values."""
+def embed_small(model: ModelProto, folder: Path, limit: int) -> frozenset[tuple[str, str]]:
+    """Embed the external tensors of at most `limit` bytes: whoever infers shapes or optimises needs their values.
+
+    Returns the (place, name) of each: the model no longer says that they lie elsewhere.
+    """
+    embedded = set()
     for item, found in references(model):
         if (found.length or 0) <= limit:
             embed(item.tensor, found, folder)
+            embedded.add((item.place, item.name))
+    return frozenset(embedded)
 
 
 def anchor(model: ModelProto, path: Path) -> Path:

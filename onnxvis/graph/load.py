@@ -51,15 +51,22 @@ class Model:
     """An opened model. Nothing here changes the file, and large weights stay in it until they are read.
 
     `skeleton` is the file's own graph, `proto` the same with local functions inlined: every rewrite starts from it.
-    Both refer to their large tensors by paths relative to `folder`. Neither may be changed in place.
+    Both refer to their large tensors by paths relative to `folder`. Neither may be changed in place. `embedded` names
+    by (place, name) the small tensors that the file keeps in other files and the skeleton does not.
     """
 
     def __init__(
-        self, path: Path, skeleton: ModelProto, folder: Path, input_shapes: Mapping[str, tuple[int, ...]] | None = None
+        self,
+        path: Path,
+        skeleton: ModelProto,
+        folder: Path,
+        input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+        embedded: frozenset[tuple[str, str]] = frozenset(),
     ) -> None:
         self.path = path
         self.folder = folder
         self.skeleton = skeleton
+        self._embedded = embedded
         self.proto = normalize.inline_functions(skeleton)
         self._asked_shapes = dict(input_shapes or {})
 
@@ -148,7 +155,7 @@ class Model:
     @cached_property
     def weights(self) -> weights.Weights:
         """The tensors stored in the model, wherever they stand."""
-        return weights.Weights(self.skeleton, self.folder)
+        return weights.Weights(self.skeleton, self.folder, self._own_location(), self._embedded)
 
     def tensors(self) -> tuple[LayerTensor, ...]:
         """Every tensor that a node makes, in order."""
@@ -171,11 +178,15 @@ class Model:
         seen = {tensor.name: tensor.shape for tensor in self.inputs} | self.assumed_shapes
         if all(seen.get(name) == shape for name, shape in input_shapes.items()):
             return self
-        return Model(self.path, self.skeleton, self.folder, input_shapes)
+        return Model(self.path, self.skeleton, self.folder, input_shapes, self._embedded)
 
     def read(self, name: str) -> np.ndarray[Any, np.dtype[Any]]:
         """A stored tensor as a read-only array. Raises TensorNotFound."""
         return self.weights.read(name)
+
+    def _own_location(self) -> str:
+        own = self.path.resolve()
+        return own.relative_to(self.folder).as_posix() if own.is_relative_to(self.folder) else ""
 
     def _off_path(self, name: str) -> str:
         if name in self.view.shape_arithmetic:
@@ -195,8 +206,8 @@ def load(path: Path | str) -> Model:
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{one_line(path.name)} is not an ONNX model: it holds no graph")
     folder = anchor(proto, path)
-    embed_small(proto, folder, skeleton.INLINE_LIMIT)
-    return Model(path, proto, folder)
+    embedded = embed_small(proto, folder, skeleton.INLINE_LIMIT)
+    return Model(path, proto, folder, embedded=embedded)
 
 
 def _check_regular(path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from onnxvis.errors import ModelError
 from onnxvis.files import one_line
@@ -11,9 +11,11 @@ from onnxvis.files import one_line
 if TYPE_CHECKING:
     from onnx import FunctionProto, ModelProto, NodeProto
 
-__all__ = ["inline_functions", "origins"]
+__all__ = ["FunctionKey", "inline_functions", "origins", "sources"]
 
-_Key = tuple[str, str, str]
+FunctionKey = tuple[str, str, str]
+"""A function's domain, name and overload."""
+
 _MAX_DEPTH = 60
 _MAX_NODES = 1_000_000
 
@@ -41,31 +43,49 @@ def origins(model: ModelProto, flat: ModelProto) -> dict[str, str]:
     Where it was reads like `Block[call 3]/Gelu[call 0]/hidden`: the chain of calls, then the tensor's name in the
     innermost function. The nodes of both are paired in order, which is the same; {} should it not be.
     """
-    if not model.functions:
-        return {}
-    expanded = list(_expand(model.graph.node, _functions(model), ()))
-    if [node.op_type for node in flat.graph.node] != [node.op_type for node, _ in expanded]:
-        return {}
     known = {name for node in model.graph.node for name in node.output}
-    return {
-        new: "/".join((*calls, old))
-        for node, (original, calls) in zip(flat.graph.node, expanded, strict=True)
-        for new, old in zip(node.output, original.output, strict=False)
-        if new and new not in known
-    }
+    return {new: "/".join((*call.names, old)) for new, old, call in _renamed(model, flat) if new not in known}
 
 
-def _functions(model: ModelProto) -> dict[_Key, FunctionProto]:
+def sources(model: ModelProto, flat: ModelProto) -> dict[str, tuple[FunctionKey, str]]:
+    """{tensor of `flat`: (function, the tensor's name in it)} for what `inline_functions` took out of functions."""
+    return {new: (call.function, old) for new, old, call in _renamed(model, flat) if call.function is not None}
+
+
+class _Call(NamedTuple):
+    """The chain of calls that a node stands under, and the function it is part of (None: the main graph)."""
+
+    names: tuple[str, ...]
+    function: FunctionKey | None
+
+
+def _renamed(model: ModelProto, flat: ModelProto) -> Iterator[tuple[str, str, _Call]]:
+    """(new name, old name, where) of every tensor that a node of `flat` makes."""
+    if not model.functions:
+        return
+    expanded = list(_expand(model.graph.node, _functions(model), _Call((), None)))
+    if [node.op_type for node in flat.graph.node] != [node.op_type for node, _ in expanded]:
+        return
+    for node, (original, call) in zip(flat.graph.node, expanded, strict=True):
+        for new, old in zip(node.output, original.output, strict=False):
+            if new:
+                yield new, old, call
+
+
+def _functions(model: ModelProto) -> dict[FunctionKey, FunctionProto]:
     return {_key(function): function for function in model.functions}
 
 
-def _key(item: FunctionProto | NodeProto) -> _Key:
+def _key(item: FunctionProto | NodeProto) -> FunctionKey:
     name = item.op_type if hasattr(item, "op_type") else item.name
     return (item.domain, name, getattr(item, "overload", ""))
 
 
 def _size(
-    nodes: Iterable[NodeProto], functions: dict[_Key, FunctionProto], sizes: dict[_Key, int], calls: tuple[str, ...]
+    nodes: Iterable[NodeProto],
+    functions: dict[FunctionKey, FunctionProto],
+    sizes: dict[FunctionKey, int],
+    calls: tuple[str, ...],
 ) -> int:
     """How many nodes `nodes` become. Each function is counted once, however often it is called."""
     if len(calls) > _MAX_DEPTH:
@@ -80,11 +100,12 @@ def _size(
 
 
 def _expand(
-    nodes: Iterable[NodeProto], functions: dict[_Key, FunctionProto], calls: tuple[str, ...]
-) -> Iterator[tuple[NodeProto, tuple[str, ...]]]:
+    nodes: Iterable[NodeProto], functions: dict[FunctionKey, FunctionProto], call: _Call
+) -> Iterator[tuple[NodeProto, _Call]]:
     for position, node in enumerate(nodes):
         function = functions.get(_key(node))
         if function is None:
-            yield node, calls
+            yield node, call
         else:
-            yield from _expand(function.node, functions, (*calls, f"{node.op_type}[call {position}]"))
+            inner = _Call((*call.names, f"{node.op_type}[call {position}]"), _key(node))
+            yield from _expand(function.node, functions, inner)

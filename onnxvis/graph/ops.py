@@ -12,6 +12,7 @@ __all__ = [
     "MATRIX_PRODUCTS",
     "PASS_THROUGH",
     "POOLS",
+    "QUANTIZED",
     "REDUCTIONS",
     "RESIZERS",
     "SHAPE_READERS",
@@ -25,6 +26,11 @@ GLOBAL_POOLS = frozenset({"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool", 
 REDUCTIONS = frozenset(
     {"ReduceMean", "ReduceMax", "ReduceSum", "ReduceMin", "ReduceL1", "ReduceL2", "QLinearReduceMean"}
 )
+QUANTIZED = frozenset({
+    "DequantizeLinear", "QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger", "MatMulNBits",
+    "DynamicQuantizeLinear", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "QAttention",
+})  # fmt: skip
+"""Operators that only a quantised model has."""
 RESIZERS = frozenset({"Resize", "Upsample"})
 JOINS = frozenset({"Add", "Sum", "Concat", "QLinearAdd", "QLinearConcat"})
 SHAPE_READERS = frozenset({"Shape", "Size"})

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from onnxvis.graph.cost import macs, parameters
+from onnxvis.graph.cost import carries_values, macs, parameters
 from onnxvis.graph.load import Model, load
 from tests.zoo import build, save
 
@@ -102,3 +102,59 @@ def test_unknown_shapes_give_no_number(tmp_path: Path) -> None:
 def test_indices_and_shapes_are_no_parameters(tmp_path: Path) -> None:
     model = parsed("s = Constant <value = int64[2] {2, 252}> () y = Reshape (x, s)", tmp_path)
     assert parameters(model) == 0
+
+
+CARRIED = """<ir_version: 10, opset_import: ["" : 21]>
+g (float[1,3,8,8] x, uint8[1,3,8,8] u, bool flag) => (float[N] y) {
+    filled = ConstantOfShape <value = float[1] {1}> (sizes)
+    zeros = ConstantOfShape (sizes)
+    a = Conv (x, filled)
+    b = Concat <axis = 1> (a, zeros)
+    c = Clip (b, low, high)
+    d = Resize <mode = "nearest"> (c, roi, scales)
+    e = Pad (d, pads, padded)
+    f = Dropout (e, ratio)
+    codes = QuantizeLinear (f, s, z)
+    h = DequantizeLinear (codes, s, z)
+    kernel = DequantizeLinear <axis = 0> (q, qs)
+    bias = DequantizeLinear <axis = 0> (qb, bs, bz)
+    i = Conv (h, kernel, bias)
+    j = QLinearConv (u, s, z, q2, s, qz, s, z, b2)
+    k = Cast <to = 1> (j)
+    l = Reshape (k, shape)
+    m = Add (size32, size32)
+    n = Expand (l, m)
+    o = Mul (n, factor)
+    y = Gather (o, which)
+}"""
+FLOATS = {"low", "high", "roi", "scales", "padded", "ratio", "s", "qs", "bs", "factor"}
+OTHERS = {"z": np.uint8, "q": np.int8, "qb": np.int32, "bz": np.int32, "q2": np.int8, "qz": np.int8, "b2": np.int32}
+INTEGERS = {"sizes": np.int64, "pads": np.int64, "shape": np.int64, "size32": np.int32, "which": np.int32}
+
+
+def test_settings_are_left_out_and_companions_of_quantised_weights_are_not(tmp_path: Path) -> None:
+    proto = onnx.parser.parse_model(CARRIED)
+    for name, kind in {**dict.fromkeys(FLOATS, np.float32), **OTHERS, **INTEGERS}.items():
+        shape = (4,) if name in ("sizes", "qs", "qb", "bs") else ()
+        proto.graph.initializer.append(numpy_helper.from_array(np.full(shape, 2, kind), name))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    model = load(path)
+    carried = {item.name for item in model.weights.all() if carries_values(model, item)}
+    assert carried == {"s", "qs", "bs", "factor", "filled", *OTHERS}
+    assert parameters(model) == 2**4 + 4  # the filled kernel and the bias; all else is a single number or a scale
+
+
+def test_parameters_of_bodies_and_functions_count(tmp_path: Path) -> None:
+    text = """<ir_version: 9, opset_import: ["" : 17, "here" : 1]>
+    g (float[2] x, bool flag) => (float[2] y) {
+        a = If (flag) <then_branch = yes () => (float[2] t) <float[2] w = {5, 6}> { t = Mul (x, w) },
+                       else_branch = no () => (float[2] e) { e = Identity (x) }>
+        b = here.F (a)
+        y = here.F (b)
+    }
+    <domain: "here", opset_import: ["" : 17]>
+    F (a) => (b) { k = Constant <value = float[3] {1, 2, 3}> () b = PRelu (a, k) }"""
+    path = tmp_path / "m.onnx"
+    path.write_bytes(onnx.parser.parse_model(text).SerializeToString())
+    assert parameters(load(path)) == 2 + 3

@@ -11,7 +11,7 @@ from onnx import FunctionProto, ModelProto, NodeProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxvis.errors import ModelError
-from onnxvis.graph.normalize import inline_functions, origins
+from onnxvis.graph.normalize import inline_functions, origins, sources
 
 OPSETS = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
 
@@ -67,6 +67,15 @@ def test_two_calls_are_told_apart() -> None:
     first, second = (node.output[0] for node in flat.graph.node if node.op_type == "Relu")
     assert first != second
     assert (names[first], names[second]) == ("F[call 0]/hidden", "F[call 1]/hidden")
+
+
+def test_every_tensor_is_traced_to_its_function() -> None:
+    original = model([SQUARE, TWICE], call("Twice", "x", "t"), helper.make_node("Neg", ["t"], ["y"]))
+    flat = inline_functions(original)
+    middle = flat.graph.node[0].output[0]
+    square = ("local", "Square", "")
+    assert sources(original, flat) == {middle: (square, "b"), "t": (square, "b")}
+    assert sources(flat, flat) == {}
 
 
 @pytest.mark.parametrize("through", [1, 2])

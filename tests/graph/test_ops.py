@@ -11,7 +11,7 @@ ONNX_OPS = {schema.name for schema in onnx.defs.get_all_schemas_with_history() i
 RUNTIMES_OWN = {
     "FusedConv", "NhwcConv", "QGemm", "FusedMatMul", "FusedGemm", "FastGelu", "QuickGelu", "BiasGelu", "QLinearSigmoid",
     "QLinearLeakyRelu", "QLinearAdd", "QLinearMul", "QLinearConcat", "QLinearAveragePool", "QLinearGlobalAveragePool",
-    "QLinearReduceMean",
+    "QLinearReduceMean", "QAttention", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits",
 }  # fmt: skip
 """https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md"""
 
