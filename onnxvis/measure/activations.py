@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from onnxvis.errors import InputError
+from onnxvis.errors import InputError, ModelError
 from onnxvis.files import one_line
+from onnxvis.graph.ops import QUANTIZED
 from onnxvis.rewrite.expose import WIDER, Exposed, expose
 from onnxvis.run.session import Execution, RunOptions, Session
 
@@ -26,7 +28,8 @@ class Activations:
     """The values of tensors for one input, by the tensors' own names, exactly as ONNX Runtime gave them.
 
     `layouts` is {tensor: 'NCHW' | 'NHWC'} for feature maps. `outputs` are the model's own outputs of the same run, or
-    empty where they were not asked for. `casts`: {tensor: (its type, the type it is given in)}.
+    empty where they were not asked for. `casts`: {tensor: (its type, the type it is given in)}. `exact`: computed
+    without any graph optimisation.
     """
 
     values: dict[str, Array]
@@ -34,6 +37,7 @@ class Activations:
     outputs: dict[str, Any]
     placement: Execution
     casts: Mapping[str, tuple[str, str]]
+    exact: bool = False
 
     def maps(self, tensor: str, picture: int = 0) -> Array:
         """A tensor's feature maps for one picture of the batch, (channels, height, width).
@@ -70,14 +74,25 @@ class Probe:
     """A model opened for looking: one session, any number of inputs. Use it in a `with` block.
 
     With `only` the graph ends after the deepest tensor asked for and the model's own outputs are not computed.
+    Unless the options say, the graph is not optimised: optimising one that runs a few times costs more than it saves,
+    and what is exposed is then what the graph says. Quantised models are: as deployed they compute in integers, which
+    only optimised graphs do. So are graphs that ONNX Runtime takes in no other way.
     Raises TensorNotFound, RewriteError, ProviderError, ModelError.
     """
 
     def __init__(self, model: Model, tensors: Iterable[str], options: RunOptions, *, only: bool = False) -> None:
         self._model = model
         self._exposed: Exposed = expose(model, tensors, only=only)
-        self._session = Session(self._exposed.proto, model.folder, options, model.name)
+        self._session, self.exact = self._start(options)
         self._own = () if only else fetchable_outputs(model)
+
+    def _start(self, options: RunOptions) -> tuple[Session, bool]:
+        proto, folder, name = self._exposed.proto, self._model.folder, self._model.name
+        if options.exact is None and not any(node.op in QUANTIZED for node in self._model.view.nodes):
+            with contextlib.suppress(ModelError):
+                return Session(proto, folder, replace(options, exact=True), name), True
+        exact = bool(options.exact)
+        return Session(proto, folder, replace(options, exact=exact), name), exact
 
     def __enter__(self) -> Probe:
         return self
@@ -91,7 +106,8 @@ class Probe:
         found = self._session.run(feeds, list(dict.fromkeys([*self._own, *carried.values()])))
         values = {tensor: np.asarray(found[output]) for tensor, output in carried.items()}
         own = {name: found[name] for name in self._own}
-        return Activations(values, self._model.maps.layouts, own, self._session.placement, self._exposed.casts)
+        layouts, casts = self._model.maps.layouts, self._exposed.casts
+        return Activations(values, layouts, own, self._session.placement, casts, self.exact)
 
 
 def run_deployed(

@@ -1,8 +1,9 @@
-"""Arrays to numbers: moments, extremes and a histogram of any tensor.
+"""Arrays to numbers: moments, extremes and a histogram of any tensor, and those of several tensors joined.
 
 A tensor is read twice, a piece at a time: once for its range, once for counts and moments together, in float64. So
 memory stays at a few hundred kilobytes however large the tensor is, and a weight that is a view of a mapped file is
-never copied whole. Types of 16 bits and fewer are read once: every possible value is counted, the rest follows exactly.
+never copied whole. Types of 16 bits and fewer are read once: every possible value is counted, the rest follows
+exactly. Short tensors are sorted, and those that repeat one value by strides of 0 are never walked through.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from onnxvis.errors import InputError
+from onnxvis.measure.histogram import Histogram, check_bins, equal_edges, exact_bins
+from onnxvis.measure.moments import Moments, moments, power_scale
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK", "TensorStatistics", "power_scale", "require_real", "summarise"]
 
 CHUNK = 1 << 16
-_EPSILON = float(np.finfo(np.float64).eps)
+_SHORT = 1 << 11
+_PIECE = 1 << 17
+
+Span = tuple[float, float]
+_NONE = (math.nan, math.nan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +39,8 @@ class TensorStatistics:
 
     `count`: all values, `nan` and `inf` among them are left out of everything but `zero_fraction`, the share of exact
     zeros among `count`. `std` has ddof = 1 and is NaN for fewer than two values; mean, min and max are NaN for none.
-    `counts` (bins,) int64 sums to the finite values, `edges` (bins + 1,) float64 spans min to max.
+    `counts` (bins,) int64 are of the finite values that lie within `edges` (bins + 1,) float64: all of them, as the
+    edges span min to max, unless a span was given.
     """
 
     count: int
@@ -45,174 +54,204 @@ class TensorStatistics:
     counts: NDArray[np.int64]
     edges: NDArray[np.float64]
 
+    @property
+    def finite(self) -> int:
+        """How many values are neither NaN nor infinite."""
+        return self.count - self.nan - self.inf
 
-def summarise(array: NDArray[Any], bins: int = 50) -> TensorStatistics:
+    @property
+    def zeros(self) -> int:
+        """How many values are exactly zero."""
+        return round(self.zero_fraction * self.count)
+
+    def join(self, other: TensorStatistics) -> TensorStatistics:
+        """The statistics of both tensors' values together, as if they had been one.
+
+        Counts, min, max, NaNs, infinities and histogram are exact; zeros are up to 2**52 values. Mean and std are
+        joined as in Chan, Golub and LeVeque (1979): whatever the order, they differ by float64 rounding alone.
+        Raises InputError where the histograms have not the same edges: summarise both with the same `span`.
+        """
+        if not np.array_equal(self.edges, other.edges):
+            raise InputError(
+                f"histograms of {self.counts.size} bins from {self.edges[0]:g} to {self.edges[-1]:g} and of "
+                f"{other.counts.size} from {other.edges[0]:g} to {other.edges[-1]:g} cannot be joined; "
+                "summarise both with the same bins and span"
+            )
+        low, high = _least(self.min, other.min), -_least(-self.max, -other.max)
+        scale = power_scale(low, high)
+        return _result(
+            self.count + other.count,
+            self._moments(scale).join(other._moments(scale)),
+            scale,
+            _Extremes(low, high, self.zeros + other.zeros, self.nan + other.nan, self.inf + other.inf),
+            self.counts + other.counts,
+            self.edges,
+        )
+
+    def _moments(self, scale: float) -> Moments:
+        if not self.finite:
+            return Moments()
+        return Moments(
+            self.finite, self.mean * scale, (self.std * scale) ** 2 * (self.finite - 1) if self.finite > 1 else 0.0
+        )
+
+
+def summarise(array: NDArray[Any], bins: int = 50, span: Span | None = None) -> TensorStatistics:
     """Moments, extremes and a histogram of all values of `array`, of any shape and any real dtype.
 
     Each value is converted to float64 (exact but for integers beyond 2**53) and non-finite ones are left out. The
-    histogram is then that of `numpy.histogram(values, bins)` on these float64 values: bin i holds
+    histogram is then that of `numpy.histogram(values, bins, span)` on these float64 values: bin i holds
     edges[i] <= v < edges[i + 1], the last one its right edge too, edges = linspace(min, max); one value alone spans
     ±0.5 around itself; no value, 0 to 1. (On a float32 array numpy rounds the edges to float32; here they stay
-    float64.) The standard deviation has ddof = 1; moments of pieces are joined as in Chan, Golub and LeVeque (1979),
-    so a large mean costs no digits.
-    Raises InputError where the dtype has no order (complex, strings, objects).
+    float64.) With `span` (low, high) the edges lie there instead and values outside are in no bin, so that several
+    tensors' statistics can be joined. The standard deviation has ddof = 1; moments of pieces are joined as in Chan,
+    Golub and LeVeque (1979), so a large mean costs no digits.
+    Raises InputError where the dtype has no order (complex, strings, objects), for bins other than 1 to 65536, and
+    for a span that does not rise from one finite number to another.
     """
     require_real(array)
-    size = array.dtype.itemsize
-    if size <= 2 and array.size > 1 << 8 * size:
-        return _summarise_codes(array, bins)
-    low, high, zeros, nan, inf = _extent(array)
-    grid = _Grid(low, high, bins, array.dtype)
-    counts = np.zeros(bins, np.int64)
-    moments = _Moments()
-    if math.isfinite(low):
-        for chunk in _chunks(array):
-            values = chunk[np.isfinite(chunk)] if nan or inf else chunk
-            if values.size:
-                moments = moments.join(grid.add(values, counts))
-    return _result(array.size, moments, grid, (zeros, nan, inf), counts)
+    check_bins(bins)
+    if span is not None and not -math.inf < span[0] < span[1] < math.inf:
+        raise InputError(
+            f"a histogram cannot span {span[0]:g} to {span[1]:g}; give two finite numbers, the lower first"
+        )
+    base, times = _without_repeats(array)
+    found = _summarise(base, bins, span)
+    return found if times == 1 else _repeated(found, times)
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Count, mean and sum of squared distances from the mean, of values multiplied by a grid's `scale`."""
-
-    count: int = 0
-    mean: float = 0.0
-    squares: float = 0.0
-
-    def join(self, other: _Moments) -> _Moments:
-        count = self.count + other.count
-        if not count:
-            return self
-        gap = other.mean - self.mean
-        mean = self.mean + gap * (other.count / count)
-        return _Moments(count, mean, self.squares + other.squares + gap * gap * (self.count * other.count / count))
-
-
-class _Grid:
-    """Equal bins from `low` to `high`, and a fast way to put values into them that is right at every edge.
-
-    A value's position is computed with rounding; positions within `doubt` of an edge, the only ones that can be wrong,
-    are then compared with the edges. float32 values are placed in float32 where their range allows it.
-    """
-
-    def __init__(self, low: float, high: float, bins: int, dtype: np.dtype[Any]) -> None:
-        self.low, self.high, self.bins = low, high, bins
-        self.scale = power_scale(low, high)
-        first, last = (low, high) if low < high else (low - 0.5, high + 0.5)
-        if not math.isfinite(low):
-            first, last = 0.0, 1.0
-        # Edges are made from scaled ends, as last - first may overflow; a power of two changes no digit.
-        self.first, self.width = first * self.scale, last * self.scale - first * self.scale
-        self.edges = np.linspace(self.first, last * self.scale, bins + 1) / self.scale
-        self.edges[0], self.edges[-1] = first, last
-        narrow = dtype == np.float32 and 1e-30 < self.width < 1e30 and low < high
-        self.work = np.float32 if narrow else np.float64
-        largest = max(abs(self.first), abs(last * self.scale))
-        self._buffers: dict[str, NDArray[Any]] = {}
-        self.doubt = 1.0
-        if self.width > 0:
-            self.doubt = bins * (8 * float(np.finfo(self.work).eps) + 16 * _EPSILON * (1 + largest / self.width))
-
-    def add(self, chunk: NDArray[Any], counts: NDArray[np.int64]) -> _Moments:
-        """Count finite, non-empty `chunk` into `counts`, and return its moments."""
-        values = self._buffer("values", chunk.size, np.float64)
+def _summarise(array: NDArray[Any], bins: int, span: Span | None) -> TensorStatistics:
+    if 0 < array.size <= _SHORT:
+        values = np.sort(array, axis=None).astype(np.float64)
+        if math.isfinite(values[0]) and math.isfinite(values[-1]):
+            return _summarise_sorted(values, bins, span)
+    if array.dtype.itemsize <= 2 and array.size > 1 << 8 * array.dtype.itemsize:
+        return _summarise_codes(array, bins, span)
+    low, high, nan, inf = _extent(array)
+    if low == high and not (nan or inf):
+        return _repeated(_summarise_sorted(np.array([low]), bins, span), array.size)
+    edges = equal_edges(*(span or (low, high)), bins)
+    histogram = Histogram(edges, low, high, array.dtype)
+    scale, whole, zeros = power_scale(low, high), Moments(), 0
+    buffer, null = np.empty(min(CHUNK, array.size)), np.empty(min(CHUNK, array.size), np.bool_)
+    for chunk in _chunks(array, CHUNK) if math.isfinite(low) else ():
+        values = buffer[: chunk.size]
         np.copyto(values, chunk, casting="unsafe")
-        if self.scale != 1:
-            values *= self.scale
-        index = self.exact(chunk) if self.doubt >= 0.25 else self._place(chunk, values)
-        counts += np.bincount(index, minlength=self.bins)
-        mean = float(values.sum()) / values.size
-        values -= mean
-        return _Moments(values.size, mean, float(np.dot(values, values)))
-
-    def _place(self, chunk: NDArray[Any], scaled: NDArray[np.float64]) -> NDArray[Any]:
-        position = self._buffer("position", chunk.size, self.work)
-        np.subtract(chunk if self.work is np.float32 else scaled, self.work(self.first), out=position)
-        position *= self.work(self.bins / self.width)
-        below = np.floor(position, out=self._buffer("below", chunk.size, self.work))
-        index = self._buffer("index", chunk.size, np.intp)
-        np.copyto(index, below, casting="unsafe")
-        position -= below
-        position -= self.work(0.5)
-        near = np.flatnonzero(np.abs(position, out=position) > 0.5 - self.doubt)
-        if near.size:
-            index[near] = self._settle(np.clip(index[near], 0, self.bins - 1), chunk[near].astype(np.float64))
-        return index
-
-    def _buffer(self, name: str, size: int, dtype: type[np.generic]) -> NDArray[Any]:
-        """Scratch space kept from chunk to chunk: fresh pages for each would cost more than the arithmetic."""
-        kept = self._buffers.get(name)
-        if kept is None or kept.size < size:
-            kept = self._buffers[name] = np.empty(size, dtype)
-        return kept[:size]
-
-    def _settle(self, index: NDArray[Any], values: NDArray[np.float64]) -> NDArray[Any]:
-        """Bins that are at most one off, put right by comparing the values with the edges."""
-        index -= values < self.edges[index]
-        index += (values >= self.edges[index + 1]) & (index < self.bins - 1)
-        return index
-
-    def exact(self, values: NDArray[Any]) -> NDArray[np.intp]:
-        """The bin of each value by search among the edges: slow, for few values, or bins at the rounding limit."""
-        index = np.searchsorted(self.edges, values.astype(np.float64), side="right") - 1
-        return np.clip(index, 0, self.bins - 1)
+        if nan or inf:
+            values = values[np.isfinite(values)]
+        if not values.size:
+            continue
+        if low <= 0 <= high:
+            zeros += int(np.count_nonzero(np.equal(chunk, 0, out=null[: chunk.size])))
+        whole = whole.join(moments(values if scale == 1 else values * scale))
+        histogram.add(values)
+    return _result(array.size, whole, scale, _Extremes(low, high, zeros, nan, inf), histogram.counts, edges)
 
 
-def _summarise_codes(array: NDArray[Any], bins: int) -> TensorStatistics:
+def _summarise_sorted(values: NDArray[np.float64], bins: int, span: Span | None) -> TensorStatistics:
+    """`summarise` for a few finite values in rising order: bins are the places of the edges among them."""
+    low, high, zeros = float(values[0]), float(values[-1]), 0
+    edges = equal_edges(*(span or (low, high)), bins)
+    places = values.searchsorted(edges)
+    places[-1] = values.searchsorted(edges[-1], "right")
+    if low <= 0 <= high:
+        zeros = int(values.searchsorted(0, "right") - values.searchsorted(0))
+    scale = power_scale(low, high)
+    if scale != 1:
+        values *= scale
+    extremes = _Extremes(low, high, zeros, 0, 0)
+    return _result(values.size, moments(values), scale, extremes, places[1:] - places[:-1], edges)
+
+
+def _summarise_codes(array: NDArray[Any], bins: int, span: Span | None) -> TensorStatistics:
     """`summarise` for types of one or two bytes: count each bit pattern, then weigh the values they stand for."""
-    code = np.dtype(f"u{array.dtype.itemsize}")
-    native = array.dtype.newbyteorder("=")
-    tally = np.zeros(1 << 8 * code.itemsize, np.int64)
-    for chunk in _chunks(array):
-        tally += np.bincount(chunk.astype(native, copy=False).view(code), minlength=tally.size)
+    tally = _tally(array)
     present = np.flatnonzero(tally)
-    values, weights = present.astype(code).view(native).astype(np.float64), tally[present]
+    native = array.dtype.newbyteorder("=")
+    values = present.astype(f"u{native.itemsize}").view(native).astype(np.float64)
+    weights = tally[present]
     nan, inf = int(weights[np.isnan(values)].sum()), int(weights[np.isinf(values)].sum())
     zeros = int(weights[values == 0].sum())
     finite = np.isfinite(values)
     values, weights = values[finite], weights[finite]
-    if not values.size:
-        grid = _Grid(math.nan, math.nan, bins, array.dtype)
-        return _result(array.size, _Moments(), grid, (zeros, nan, inf), np.zeros(bins, np.int64))
-    grid = _Grid(float(values.min()), float(values.max()), bins, array.dtype)
-    total = int(weights.sum())
-    scaled = values * grid.scale
-    mean = float(np.dot(scaled, weights)) / total
-    moments = _Moments(total, mean, float(np.dot((scaled - mean) ** 2, weights)))
+    low, high = (float(values.min()), float(values.max())) if values.size else _NONE
+    edges = equal_edges(*(span or (low, high)), bins)
     counts = np.zeros(bins, np.int64)
-    np.add.at(counts, grid.exact(values), weights)
-    return _result(array.size, moments, grid, (zeros, nan, inf), counts)
+    inside = (values >= edges[0]) & (values <= edges[-1])
+    np.add.at(counts, exact_bins(edges, values[inside]), weights[inside])
+    whole = Moments()
+    if values.size:
+        total = int(weights.sum())
+        mean = float(np.dot(values, weights)) / total
+        whole = Moments(total, mean, float(np.dot((values - mean) ** 2, weights)))
+    return _result(array.size, whole, 1.0, _Extremes(low, high, zeros, nan, inf), counts, edges)
+
+
+def _tally(array: NDArray[Any]) -> NDArray[np.int64]:
+    """How often each bit pattern of a type of one or two bytes occurs."""
+    native, pairs = array.dtype.newbyteorder("="), np.zeros(1 << 16, np.int64)
+    single = np.zeros(1 << 8, np.int64)
+    for chunk in _chunks(array, _PIECE):
+        codes = np.ascontiguousarray(chunk.astype(native, copy=False)).view(np.uint8)
+        even = codes.size & ~1
+        pairs += np.bincount(codes[:even].view(np.uint16), minlength=pairs.size)
+        single += np.bincount(codes[even:], minlength=single.size)
+    if native.itemsize == 2:
+        return pairs
+    # Of types of one byte two are counted at a time.
+    square = pairs.reshape(1 << 8, 1 << 8)
+    single += square.sum(axis=0)
+    single += square.sum(axis=1)
+    return single
+
+
+class _Extremes(NamedTuple):
+    low: float
+    high: float
+    zeros: int
+    nan: int
+    inf: int
 
 
 def _result(
-    size: int, moments: _Moments, grid: _Grid, special: tuple[int, int, int], counts: NDArray[np.int64]
+    size: int,
+    whole: Moments,
+    scale: float,
+    extremes: _Extremes,
+    counts: NDArray[np.int64],
+    edges: NDArray[np.float64],
 ) -> TensorStatistics:
-    zeros, nan, inf = special
-    constant = grid.low == grid.high
-    mean = grid.low if constant else moments.mean / grid.scale
-    spread = 0.0 if constant else moments.squares
-    return TensorStatistics(
-        count=size,
-        mean=mean if moments.count else math.nan,
-        std=math.sqrt(spread / (moments.count - 1)) / grid.scale if moments.count > 1 else math.nan,
-        min=grid.low,
-        max=grid.high,
-        zero_fraction=zeros / size if size else 0.0,
-        nan=nan,
-        inf=inf,
-        counts=counts,
-        edges=grid.edges,
-    )
+    """`whole` are the moments of the values times `scale`."""
+    low, high, zeros, nan, inf = extremes
+    if low == high:  # whatever the sums were rounded to
+        mean, spread = low, 0.0
+    else:
+        mean, spread = whole.mean / scale if whole.count else math.nan, whole.squares
+    std = math.sqrt(spread / (whole.count - 1)) / scale if whole.count > 1 else math.nan
+    return TensorStatistics(size, mean, std, low, high, zeros / size if size else 0.0, nan, inf, counts, edges)
 
 
-def _extent(array: NDArray[Any]) -> tuple[float, float, int, int, int]:
-    """min and max of the finite values (NaN for none), and the counts of zeros, NaNs and infinities."""
-    low, high, zeros, nan, inf = math.inf, -math.inf, 0, 0, 0
-    for chunk in _chunks(array):
-        values = chunk
-        zeros += chunk.size - int(np.count_nonzero(chunk != 0))
+def _without_repeats(array: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Each value that strides of 0 repeat once, and how often all of them are repeated."""
+    if 0 not in array.strides or not array.size:
+        return array, 1
+    repeats = [size if stride == 0 else 1 for size, stride in zip(array.shape, array.strides, strict=True)]
+    return array[tuple(slice(0, 1) if times > 1 else slice(None) for times in repeats)], math.prod(repeats)
+
+
+def _repeated(found: TensorStatistics, times: int) -> TensorStatistics:
+    """The statistics of the same values, each of them `times` times."""
+    scale = power_scale(found.min, found.max)
+    once = found._moments(scale)
+    whole = Moments(once.count * times, once.mean, once.squares * times)
+    extremes = _Extremes(found.min, found.max, found.zeros * times, found.nan * times, found.inf * times)
+    return _result(found.count * times, whole, scale, extremes, found.counts * times, found.edges)
+
+
+def _extent(array: NDArray[Any]) -> tuple[float, float, int, int]:
+    """min and max of the finite values (NaN for none), and the counts of NaNs and infinities."""
+    low, high, nan, inf = math.inf, -math.inf, 0, 0
+    for chunk in _chunks(array, CHUNK):
         least, most = float(chunk.min()), float(chunk.max())
         if not math.isfinite(least) or not math.isfinite(most):
             nan += int(np.count_nonzero(np.isnan(chunk)))
@@ -222,32 +261,39 @@ def _extent(array: NDArray[Any]) -> tuple[float, float, int, int, int]:
                 continue
             least, most = float(values.min()), float(values.max())
         low, high = min(low, least), max(high, most)
-    return (low, high, zeros, nan, inf) if low <= high else (math.nan, math.nan, zeros, nan, inf)
+    return (low, high, nan, inf) if low <= high else (*_NONE, nan, inf)
 
 
-def _chunks(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
-    """All values in aligned, contiguous pieces, in any order; of a view of a mapped file only a piece is copied."""
+def _chunks(array: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
+    """All values in aligned, contiguous pieces, in any order, each of them good until the next is asked for.
+
+    Of a view of a mapped file, which may begin at any byte, only a piece is copied at a time.
+    """
     flags = array.flags
     flat = array.reshape(-1, order="A") if flags.c_contiguous or flags.f_contiguous else array.flat
-    for start in range(0, array.size, CHUNK):
-        chunk = flat[start : start + CHUNK]
-        yield chunk if chunk.flags.aligned else chunk.copy()
+    aligned = np.empty(0 if flags.aligned else min(size, array.size), array.dtype)
+    for start in range(0, array.size, size):
+        chunk = flat[start : start + size]
+        if not chunk.flags.aligned:
+            np.copyto(aligned[: chunk.size], chunk)
+            chunk = aligned[: chunk.size]
+        yield chunk
 
 
-def power_scale(low: float, high: float) -> float:
-    """A power of two that brings very large or very small values near 1; 1 for ordinary ones and for none."""
-    largest = max(abs(low), abs(high))
-    if not math.isfinite(largest) or largest == 0:
-        return 1.0
-    exponent = math.frexp(largest)[1]
-    return 1.0 if abs(exponent) < 400 else 2.0 ** -max(-1000, min(1000, exponent))
+def _least(one: float, other: float) -> float:
+    """The lesser of two, where NaN stands for none."""
+    return other if math.isnan(one) else one if math.isnan(other) else min(one, other)
 
 
 def require_real(array: NDArray[Any]) -> None:
     """Raise InputError for values without an order: complex numbers, texts, objects."""
-    try:
-        real = array.dtype.kind not in "cOSUMmT" and np.zeros(1, array.dtype).astype(np.float64).size == 1
-    except (TypeError, ValueError):
-        real = False
-    if not real:
+    if not _is_real(array.dtype):
         raise InputError(f"values of type {array.dtype} have no order, so there are no statistics of them")
+
+
+@lru_cache
+def _is_real(dtype: np.dtype[Any]) -> bool:
+    try:
+        return dtype.kind not in "cOSUMmT" and np.zeros(1, dtype).astype(np.float64).size == 1
+    except (TypeError, ValueError):
+        return False

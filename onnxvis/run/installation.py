@@ -11,7 +11,7 @@ __all__ = ["automatic", "packages", "problems", "providers"]
 
 _PACKAGES = (
     "onnxvis", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "opencv-python-headless", "opencv-python",
-    "pillow", "jinja2", "cmap", "protobuf",
+    "pillow", "jinja2", "protobuf",
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,14 +45,20 @@ class RunOptions:
     """How to run: provider 'auto', 'cpu', 'cuda' or ONNX Runtime's own name; threads 0 means one a core.
 
     `exact` turns every graph optimisation off, so that each tensor is computed as the graph says; only float16, which
-    the CPU computes in float32, is still rounded just where a tensor is an output. `tf32` lets CUDA round float32
-    products to 10 bits of mantissa.
+    the CPU computes in float32, is still rounded just where a tensor is an output. None leaves it to the task: tensors
+    that are exposed are exact unless the model is quantised, everything else is optimised. `tf32` lets CUDA round
+    float32 products to 10 bits of mantissa.
     """
 
     provider: str = "auto"
     threads: int = 0
-    exact: bool = False
+    exact: bool | None = None
     tf32: bool = False
+
+    @property
+    def workers(self) -> int:
+        """How many threads the work around the model may use: as many as the model, at most 8."""
+        return min(8, self.threads or os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from onnxvis.errors import InputError, RewriteError, TensorNotFound
+from onnxvis.errors import InputError, ModelError, RewriteError, TensorNotFound
 from onnxvis.graph.load import load
 from onnxvis.measure import activations
 from onnxvis.measure.activations import Activations, Difference, Probe, differences, run_deployed
@@ -149,10 +149,47 @@ def test_the_deployed_run_is_optimised_whatever_is_asked_for(tmp_path: Path, mon
     fed = {name: value.astype(np.float16) for name, value in feed().items()}
     (plain,), _ = run_deployed(model, [fed], CPU)
     (exact,), _ = run_deployed(model, [fed], EXACT)
-    assert seen == [CPU, CPU]
+    assert seen == [RunOptions("cpu", 1, exact=False)] * 2
     np.testing.assert_array_equal(exact["logits"], plain["logits"])
     with Probe(model, ["pooled"], EXACT):
         assert seen[-1] == EXACT
+
+
+def test_what_is_exposed_is_exact_unless_told_otherwise(tmp_path: Path) -> None:
+    path = write(tiny(), tmp_path)
+    wanted = {exact: oracle(path, TENSORS, feed(), exact=exact) for exact in (False, True)}
+    for asked, exact in ((None, True), (True, True), (False, False)):
+        with Probe(load(path), TENSORS, RunOptions("cpu", 1, asked), only=True) as probe:
+            found = probe.run(feed())
+        assert (probe.exact, found.exact) == (exact, exact)
+        for name in TENSORS:
+            np.testing.assert_allclose(found.values[name], wanted[exact][name], rtol=0 if exact else 1e-5, atol=0)
+
+
+def test_quantised_models_are_looked_at_as_they_are_deployed(tmp_path: Path) -> None:
+    body = """g (float[1,1,2,2] x) => (float[1,1,2,2] y) <float scale = {0.1}, int8 zero = {0}> {
+        q = QuantizeLinear(x, scale, zero)
+        d = DequantizeLinear(q, scale, zero)
+        y = Relu(d)
+    }"""
+    with Probe(load(write(from_text(body), tmp_path)), ["d"], CPU) as probe:
+        assert not probe.exact
+
+
+def test_a_graph_that_runs_only_when_optimised_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Picky(Session):
+        def __init__(self, model: ModelProto, folder: Path, options: RunOptions, name: str) -> None:
+            if options.exact:
+                raise ModelError("no kernel for Fancy(1)")
+            super().__init__(model, folder, options, name)
+
+    monkeypatch.setattr(activations, "Session", Picky)
+    model = load(write(tiny(), tmp_path))
+    with Probe(model, ["pooled"], CPU) as probe:
+        assert not probe.exact
+        assert probe.run(feed()).values["pooled"].shape == (1, 16, 1, 1)
+    with pytest.raises(ModelError, match="Fancy"):
+        Probe(model, ["pooled"], EXACT)
 
 
 def test_what_cannot_be_exposed(tmp_path: Path) -> None:

@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import math
 import mmap
+import statistics
+import time
 import tracemalloc
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from onnxvis.errors import InputError
-from onnxvis.measure.statistics import summarise
+from onnxvis.measure.statistics import TensorStatistics, summarise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -110,10 +114,12 @@ def test_an_empty_array() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, -3.5, 3e38])
-def test_a_constant_is_exact(value: float) -> None:
-    array = np.full(100_001, value, np.float32)
+@pytest.mark.parametrize("size", [7, 100_001])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_constant_is_exact(value: float, size: int, dtype: str) -> None:
+    array = np.full(size, value, dtype)
     result = summarise(array)
-    exact = float(np.float32(value))
+    exact = float(array[0])
     assert (result.mean, result.std, result.min, result.max) == (exact, 0, exact, exact)
     assert result.counts.sum() == array.size
     if abs(value) < 1e10:
@@ -184,3 +190,127 @@ def test_memory_does_not_grow_with_the_tensor() -> None:
 def test_values_without_order_are_refused(array: NDArray[Any]) -> None:
     with pytest.raises(InputError, match="no order"):
         summarise(array)
+
+
+@given(hnp.arrays(np.float32, st.integers(1, 3000), elements=st.floats(-1000, 1000, width=32)), st.integers(1, 1 << 16))
+@settings(max_examples=30)
+def test_any_number_of_bins(array: NDArray[np.float32], bins: int) -> None:
+    check(array, bins)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "float16"])
+@pytest.mark.parametrize("bins", [1, 63, 64, 65, 256, 65536])
+def test_numbers_of_bins_on_many_values(dtype: str, bins: int) -> None:
+    check((RNG.standard_normal(70_001) * 30).astype(dtype), bins)
+
+
+@pytest.mark.parametrize("bins", [0, -3, 65537])
+def test_bins_out_of_range_are_refused(bins: int) -> None:
+    with pytest.raises(InputError, match="choose 1 to 65536"):
+        summarise(np.zeros(3), bins)
+
+
+@pytest.mark.parametrize("size", [5, 2047, 2048, 2049, 65_536, 65_537, 131_073])
+def test_numbers_equal_fractions_at_every_size(size: int) -> None:
+    """The short way, the long way, and pieces of odd lengths, against exact arithmetic."""
+    array = (RNG.standard_normal(size) * 0.1 + 0.05).astype(np.float32)
+    result = summarise(array)
+    values = array.astype(np.float64).tolist()
+    mean = math.fsum(values) / size
+    assert result.mean == pytest.approx(mean, rel=1e-12)
+    assert result.std == pytest.approx(statistics.stdev(values), rel=1e-12)
+    assert result.counts.sum() == size
+
+
+def test_far_outliers_and_far_means_cost_no_digits() -> None:
+    spread = RNG.standard_normal(80_000).astype(np.float32)
+    cases: list[NDArray[Any]] = [np.append(spread, np.float32(1e7)), spread * np.float32(1e-3) + 3000, spread + 8]
+    for array in cases:
+        result = summarise(array)
+        assert result.std == pytest.approx(statistics.stdev(array.astype(float).tolist()), rel=1e-12)
+        check(array)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int32", "float64"])
+@pytest.mark.parametrize("size", [30, 90_000])
+def test_a_span_gives_the_edges(dtype: str, size: int) -> None:
+    array = np.round(RNG.standard_normal(size) * 20).astype(dtype)
+    result = summarise(array, 16, (-10, 22))
+    counts, edges = np.histogram(array.astype(np.float64), 16, (-10, 22))
+    assert result.counts.tolist() == counts.tolist()
+    assert result.edges.tolist() == edges.tolist()
+    assert (result.min, result.max) == (array.min(), array.max())
+    assert result.mean == pytest.approx(array.astype(np.float64).mean(), rel=1e-12)
+
+
+@pytest.mark.parametrize("span", [(1, 1), (2, 1), (0, math.inf), (math.nan, 1)])
+def test_spans_that_do_not_rise_are_refused(span: tuple[float, float]) -> None:
+    with pytest.raises(InputError, match="two finite numbers"):
+        summarise(np.zeros(3), span=span)
+
+
+def test_a_value_repeated_beyond_counting_is_never_walked_through() -> None:
+    array = np.broadcast_to(np.float32(0.1), (10**6, 10**6, 3))
+    before = time.perf_counter()
+    result = summarise(array)
+    assert time.perf_counter() - before < 1
+    exact = float(np.float32(0.1))
+    assert (result.count, result.mean, result.std, result.min, result.max) == (3 * 10**12, exact, 0, exact, exact)
+    assert result.counts.tolist() == [0] * 25 + [3 * 10**12] + [0] * 24
+    for value, found in ((0, (1, 0, 0)), (np.nan, (0, 12, 0)), (np.inf, (0, 0, 12))):
+        other = summarise(np.broadcast_to(np.float64(value), (3, 4)))
+        assert (other.zero_fraction, other.nan, other.inf) == found
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (4, 1), (1, 1)])
+def test_rows_and_columns_repeated_by_strides(shape: tuple[int, int]) -> None:
+    check(np.broadcast_to(RNG.standard_normal(shape), (3, 4, 5)))
+    assert summarise(np.broadcast_to(np.ones((1, 0)), (7, 0))).count == 0
+
+
+def assert_same(found: TensorStatistics, whole: TensorStatistics) -> None:
+    """Exact but for mean and std, which rounding may touch."""
+    for name in ("count", "min", "max", "nan", "inf", "zeros", "finite"):
+        assert getattr(found, name) == pytest.approx(getattr(whole, name), rel=0, abs=0, nan_ok=True), name
+    assert found.counts.tolist() == whole.counts.tolist()
+    assert found.edges.tolist() == whole.edges.tolist()
+    largest = max(abs(whole.min), abs(whole.max))
+    assert found.mean == pytest.approx(whole.mean, rel=1e-12, abs=1e-14 * largest, nan_ok=True)
+    assert found.std == pytest.approx(whole.std, rel=1e-9, abs=1e-14 * largest, nan_ok=True)
+    assert found.zero_fraction == whole.zero_fraction
+
+
+@given(
+    hnp.arrays(np.float32, st.integers(0, 50), elements=st.floats(width=32)), st.lists(st.integers(0, 50)), st.randoms()
+)
+def test_any_pieces_join_to_the_whole(array: NDArray[np.float32], cuts: list[int], shuffle: object) -> None:
+    pieces = [summarise(piece, 9, (-100, 1000)) for piece in np.split(array, sorted(cuts))]
+    shuffle.shuffle(pieces)  # type: ignore[attr-defined]
+    assert_same(reduce(TensorStatistics.join, pieces), summarise(array, 9, (-100, 1000)))
+
+
+def test_many_pieces_of_many_types_join() -> None:
+    array = np.round(RNG.standard_normal(200_000) * 30).clip(-128, 127).astype(np.int8)
+    kinds: list[NDArray[Any]] = [
+        array[:70_000],
+        array[70_000:70_001].astype(np.float64),
+        array[70_001:].astype(np.float32),
+    ]
+    assert_same(
+        reduce(TensorStatistics.join, [summarise(k, 40, (-128, 127)) for k in kinds]), summarise(array, 40, (-128, 127))
+    )
+    one_by_one = reduce(
+        TensorStatistics.join, [summarise(part, 40, (-128, 127)) for part in np.array_split(array, 2000)]
+    )
+    assert_same(one_by_one, summarise(array, 40, (-128, 127)))
+
+
+def test_joined_extremes_of_float64_do_not_overflow() -> None:
+    array = np.array([1e308, -1.2e308, 3e307, 0])
+    found = summarise(array[:2], span=(-1e308, 1e308)).join(summarise(array[2:], span=(-1e308, 1e308)))
+    assert found.std / 1e300 == pytest.approx((array / 1e300).std(ddof=1))
+
+
+def test_histograms_with_other_edges_are_not_joined() -> None:
+    with pytest.raises(InputError, match="50 bins from 0 to 1 and of 50 from 0 to 2 cannot be joined"):
+        summarise(np.array([0.0, 1])).join(summarise(np.array([0.0, 2])))
