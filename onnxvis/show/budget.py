@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-__all__ = ["DEFAULT_BUDGET", "Candidate", "Choice", "block_priorities", "choose", "page_bytes"]
+__all__ = ["DEFAULT_BUDGET", "Candidate", "Choice", "block_priorities", "choose", "page_bytes", "top_priority"]
 
 DEFAULT_BUDGET = 10_000_000
 """Bytes of a whole report, unless told otherwise."""
@@ -52,17 +52,22 @@ def choose(candidates: Iterable[Candidate], budget: int) -> Choice:
 
 
 def block_priorities(blocks: Sequence[int]) -> list[list[int]]:
-    """Priorities for the blocks of each stage, given how many blocks each stage has; stages themselves are 0.
+    """Priorities for the blocks of each stage, given how many blocks each stage has; after all of `top_priority`.
 
-    First the last block of every stage (1), then all others in depth order (2, 3, …): every stage keeps some picture
+    First the last block of every stage (2), then all others in depth order (3, 4, …): every stage keeps some picture
     of how it ends before any stage is shown in full.
     """
-    result, following = [], 2
+    result, following = [], 3
     for count in blocks:
         row = list(range(following, following + max(0, count - 1)))
         following += len(row)
-        result.append(row + [1] * min(1, count))
+        result.append(row + [2] * min(1, count))
     return result
+
+
+def top_priority(part: str) -> int:
+    """The priority of what is no block: 0 for a stage of the backbone, 1 for stem, neck and heads."""
+    return 0 if part == "backbone" else 1
 
 
 def page_bytes(data: int) -> int:

@@ -1,8 +1,13 @@
-"""Colormaps by name, as 256 colours. The tables are those of the `cmap` library, equal to matplotlib's."""
+"""Colormaps by name, as 256 colours.
+
+The tables are those of the `cmap` library, equal to matplotlib's. They are kept in a file, as importing the library
+takes a tenth of a second; `python -m tests.show.make_palettes` writes it.
+"""
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,16 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["COLORMAPS", "is_signed", "palette"]
 
-_SOURCES = {
-    "gray": "matlab:gray",
-    "viridis": "bids:viridis",
-    "magma": "bids:magma",
-    "turbo": "google:turbo",
-    "jet": "matlab:jet",
-    "coolwarm": "matplotlib:coolwarm",
-}
-COLORMAPS: tuple[str, ...] = tuple(_SOURCES)
-"""Every name `palette` takes."""
+COLORMAPS = ("gray", "viridis", "magma", "turbo", "jet", "coolwarm")
+"""Every name `palette` takes, in the order of the file."""
 _SIGNED = frozenset({"coolwarm"})
 
 
@@ -36,11 +33,7 @@ def is_signed(name: str) -> bool:
 @cache
 def palette(name: str) -> NDArray[np.uint8]:
     """The colours of indices 0 to 255: (256, 3) uint8 RGB, read-only. Raises UsageError for a name that is unknown."""
-    if name not in _SOURCES:
+    if name not in COLORMAPS:
         raise UsageError(f"no colormap is called '{one_line(name)}'; choose one of: {', '.join(COLORMAPS)}")
-    from cmap import Colormap
-
-    table = np.asarray(Colormap(_SOURCES[name]).lut(256), dtype=np.float64)[:, :3]
-    colours = np.rint(table * 255).astype(np.uint8)
-    colours.flags.writeable = False
-    return colours
+    tables = resources.files("onnxvis.show").joinpath("palettes.bin").read_bytes()
+    return np.frombuffer(tables, np.uint8).reshape(-1, 256, 3)[COLORMAPS.index(name)]

@@ -1,10 +1,10 @@
-"""Feature maps as files: a folder a tensor, with a picture a channel, a mosaic and a merged map; or one .npz."""
+"""Feature maps as files: a folder a tensor, with a picture a channel, a mosaic and a merged map; one .npz; events."""
 
 from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 
 from onnxvis.errors import OutputError, UsageError
-from onnxvis.files import atomic_writer, one_line, safe_name, write_atomic
+from onnxvis.files import atomic_writer, one_line, safe_name, write_atomic, write_many
 from onnxvis.measure.activations import Activations
+from onnxvis.measure.statistics import summarise
 from onnxvis.show.colormap import is_signed, palette
 from onnxvis.show.merge import Merge, merge
-from onnxvis.show.mosaic import Stretch, mosaic, stretch, upscale
-from onnxvis.show.png import encode_indexed, encode_rgb
+from onnxvis.show.mosaic import Stretch, Stretched, mosaic, stretch, upscale
+from onnxvis.show.png import encode_each, encode_indexed, encode_rgb
 from onnxvis.show.sheet import titled_sheet
+from onnxvis.show.tensorboard import EventFile
 from onnxvis.show.text import shape
 
-__all__ = ["ExportOptions", "write_npz", "write_pictures"]
+__all__ = ["ExportOptions", "write_events", "write_npz", "write_pictures"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,6 +34,7 @@ _LONGEST_NAME = 65_535 - len(".npy")
 class ExportOptions:
     """How pictures are written.
 
+    `channels` False leaves the mosaic and the merged map alone, without a file a channel.
     `first` > 0 writes, instead of a file a channel, one titled page of that many channels in `columns` columns.
     `upscale` > 0 adds a copy of each channel enlarged, with nearest pixels, to at most that many pixels a side.
     """
@@ -42,6 +45,7 @@ class ExportOptions:
     first: int = 0
     columns: int = 0
     upscale: int = 0
+    channels: bool = True
 
 
 def write_pictures(
@@ -78,6 +82,25 @@ def write_pictures(
     return skipped
 
 
+def write_events(
+    events: EventFile, found: Activations, labels: Mapping[str, str], options: ExportOptions, step: int
+) -> None:
+    """Add to an event file, as this `step`, the histogram of each tensor of `found`, and each feature map's mosaic and
+    merged map.
+
+    They stand under `activations/`, `mosaic/` and `merged/`, each by its label and its tensor's name.
+    """
+    colours = palette(options.colormap)
+    for name, value in found.values.items():
+        title = f"{labels[name]} {name}" if labels.get(name, name) != name else name
+        if value.dtype.kind in "fiub" and value.size:
+            events.histogram("activations", title, summarise(value), step)
+        if found.is_map(name):
+            stretched, merged = _drawn(found.maps(name), options)
+            events.picture("mosaic", title, encode_indexed(mosaic(stretched.indices).pixels, colours), step)
+            events.picture("merged", title, encode_indexed(merged, colours), step)
+
+
 def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
     """Write one array a tensor, under the tensor's own name, as `numpy.load` reads it. Text is written as text.
 
@@ -99,14 +122,9 @@ def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
 def _write_tensor(
     name: str, label: str, maps: Array, folder: Path, place: str, options: ExportOptions
 ) -> dict[str, object]:
-    colours = palette(options.colormap)
-    symmetric = is_signed(options.colormap)
-    stretched = stretch(maps, options.stretch, symmetric)
-    merged = stretch(merge(maps, options.merge)[None], "tensor", symmetric)
-    inside = folder / place
-    write_atomic(inside / "mosaic.png", encode_indexed(mosaic(stretched.indices).pixels, colours))
-    write_atomic(inside / "merged.png", encode_indexed(merged.indices[0], colours))
-    entry: dict[str, object] = {
+    stretched, merged = _drawn(maps, options)
+    write_many(folder / place, _files(label, stretched.indices, merged, options))
+    return {
         "tensor": name,
         "label": label,
         "folder": place,
@@ -116,22 +134,31 @@ def _write_tensor(
         "low": stretched.low.tolist(),
         "high": stretched.high.tolist(),
     }
+
+
+def _drawn(maps: Array, options: ExportOptions) -> tuple[Stretched, Array]:
+    """`maps` (K, H, W) as indices, and their merged map (H, W) too."""
+    symmetric = is_signed(options.colormap)
+    merged = stretch(merge(maps, options.merge)[None], "tensor", symmetric).indices[0]
+    return stretch(maps, options.stretch, symmetric), merged
+
+
+def _files(label: str, indices: Array, merged: Array, options: ExportOptions) -> Iterator[tuple[str, bytes]]:
+    """Name and contents of each file of a tensor; `indices` (K, H, W), `merged` (H, W)."""
+    colours = palette(options.colormap)
+    yield "mosaic.png", encode_indexed(mosaic(indices).pixels, colours)
+    yield "merged.png", encode_indexed(merged, colours)
     if options.first:
         # Pillow's own font has no '×'.
-        title = f"{one_line(label, 60)}   {shape(maps.shape).replace('×', 'x')}"
-        sheet = titled_sheet(stretched.indices[: options.first], colours, title, options.columns, options.upscale)
-        write_atomic(inside / "page.png", encode_rgb(sheet))
-        return entry
-    _write_channels(stretched.indices, colours, inside, options.upscale)
-    return entry
-
-
-def _write_channels(indices: Sequence[Array] | Array, colours: Array, inside: Path, size: int) -> None:
-    for channel, pixels in enumerate(indices):
-        write_atomic(inside / f"channel-{channel:04d}.png", encode_indexed(pixels, colours))
-        if size:
-            enlarged = encode_indexed(upscale(pixels, size), colours)
-            write_atomic(inside / f"channel-{channel:04d}-{size}px.png", enlarged)
+        title = f"{one_line(label, 60)}   {shape(indices.shape).replace('×', 'x')}"
+        sheet = titled_sheet(indices[: options.first], colours, title, options.columns, options.upscale)
+        yield "page.png", encode_rgb(sheet)
+    elif options.channels:
+        for channel, data in enumerate(encode_each(indices, colours)):
+            yield f"channel-{channel:04d}.png", data
+        for channel, pixels in enumerate(indices if options.upscale else ()):
+            enlarged = encode_indexed(upscale(pixels, options.upscale), colours)
+            yield f"channel-{channel:04d}-{options.upscale}px.png", enlarged
 
 
 def _reason(name: str, found: Activations) -> str:

@@ -9,18 +9,21 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from onnxvis.show.budget import Candidate, Choice, block_priorities, choose, page_bytes
+from onnxvis.show.budget import Candidate, Choice, block_priorities, choose, page_bytes, top_priority
 from onnxvis.show.page import InputCard, LeftOut, MapCard, Notice, Page, Picture
 from onnxvis.show.png import encode_jpeg
-from onnxvis.show.render import render
+from onnxvis.show.render import Press
 from onnxvis.show.text import channel_lines, size
 
-__all__ = ["Fitted", "fit", "fit_page"]
+__all__ = ["KERNELS_SHARE", "Fitted", "fit", "fit_page"]
 
 Key = tuple[int, ...]
 """Where a card stands: (input, stage), or (input, stage, block)."""
 
-_MOSAIC_MARKUP = 1500
+KERNELS_SHARE = 0.15
+"""Of the budget, for pictures of kernels."""
+
+_MOSAIC_MARKUP, _KERNEL_MARKUP = 1500, 900
 _BYTES_AN_END = 24
 _TRIES = 4
 _LOSSY_QUALITY = 80
@@ -29,15 +32,23 @@ _LEFT_OUT = "left out for the page's budget"
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A page and its HTML in UTF-8, so that it is rendered no oftener than it is measured."""
+    """A page and its HTML in UTF-8, so that it is rendered no oftener than it is measured.
+
+    `press` has rendered it and may render pages like it: what they share is not made again.
+    """
 
     page: Page
     html: bytes
+    press: Press
 
     @classmethod
-    def of(cls, page: Page) -> Fitted:
+    def of(cls, page: Page, press: Press) -> Fitted:
         """`page`, rendered."""
-        return cls(page, render(page).encode())
+        return cls(page, press.render(page).encode(), press)
+
+    def but(self, page: Page) -> Fitted:
+        """Another page, rendered by the same press."""
+        return Fitted.of(page, self.press)
 
 
 def fit_page(page: Page, budget: int) -> Page:
@@ -48,29 +59,62 @@ def fit_page(page: Page, budget: int) -> Page:
 def fit(page: Page, budget: int) -> Fitted:
     """`page` with the pictures that fit, so that its HTML takes at most `budget` bytes; `left_out` says what did not.
 
-    First come facts, numbers, merged maps of stages, weights and layers; then the mosaics of stages, then of each
-    stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too much,
-    they go in this order: numbers of blocks, the inputs' pictures become JPEGs, merged maps of stages, the last layers,
-    the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says so.
+    Pictures of kernels take at most 15 % of it, the first layers' first. First come facts, numbers, merged maps of
+    stages, kernels, weights and layers; then the mosaics of the backbone's stages, then of stem, neck and heads, then
+    of each stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too much, they go in this order:
+    numbers of blocks, kernels, the inputs' pictures become JPEGs, merged maps of stages, charts over depth, the last
+    layers, the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says so.
     """
-    dropped = tuple(_dropped(page))
-    mosaics = sum(page_bytes(len(card.mosaic.png)) for _, card in _walk(page) if card.mosaic is not None)
-    if mosaics <= budget:
-        whole = Fitted.of(replace(page, left_out=(*page.left_out, *dropped)) if dropped else page)
+    press, dropped = Press(), tuple(_dropped(page))
+    some = _some_kernels(page, budget * KERNELS_SHARE)
+    if _pictures(some) <= budget:
+        left_out = (*page.left_out, *_missing_kernels(page, some, budget), *dropped)
+        whole = Fitted.of(some if left_out == page.left_out else replace(some, left_out=left_out), press)
         if len(whole.html) <= budget:
             return whole
-    bare = _shortened(page, budget, dropped)
+    bare = _shortened(page, budget, dropped, press)
+    dropped = (*_missing_kernels(page, bare.page, budget), *dropped)
     room = budget - len(bare.html)
     candidates = list(_candidates(page, bare.page))
     for _ in range(_TRIES):
         choice = choose(candidates, room)
-        filled = Fitted.of(_filled(page, bare.page, choice, budget, dropped))
+        filled = Fitted.of(_filled(page, bare.page, choice, budget, dropped), press)
         over = len(filled.html) - budget
         if over <= 0 or not choice.chosen:
             return _said_to_be_over(filled, budget)
         room = min(room, choice.size) - over
     nothing = _filled(page, bare.page, choose(candidates, 0), budget, dropped)
-    return _said_to_be_over(Fitted.of(nothing), budget)
+    return _said_to_be_over(Fitted.of(nothing, press), budget)
+
+
+def _pictures(page: Page) -> int:
+    """About what the mosaics and kernels alone take on the page, never more than they do."""
+    mosaics = sum(page_bytes(len(card.mosaic.png)) for _, card in _walk(page) if card.mosaic is not None)
+    return mosaics + sum(page_bytes(len(card.drawn.png)) for card in page.kernels)
+
+
+def _some_kernels(page: Page, room: float) -> Page:
+    """`page` with the kernels that fit in `room` bytes, the first ones first."""
+    candidates = [
+        Candidate(card.kernel.weight, 0, page_bytes(len(card.drawn.png)) + _KERNEL_MARKUP, (place,))
+        for place, card in enumerate(page.kernels)
+    ]
+    kept = tuple(page.kernels[item.place[0]] for item in choose(candidates, int(max(0, room))).chosen)
+    if len(kept) == len(page.kernels):
+        return page
+    return replace(page, kernels=kept, kernels_note=page.kernels_note if kept else "")
+
+
+def _missing_kernels(page: Page, shown: Page, budget: int) -> tuple[LeftOut, ...]:
+    """One line on the kernels of `page` that `shown` has not."""
+    kept = set(map(id, shown.kernels))
+    missing = [card for card in page.kernels if id(card) not in kept]
+    if not missing:
+        return ()
+    others = f" and of {len(missing) - 1} more layers" if len(missing) > 1 else ""
+    reason = f"kernels come after facts and numbers, and take at most {100 * KERNELS_SHARE:g} % of {_budget(budget)}"
+    taken = sum(page_bytes(len(card.drawn.png)) for card in missing)
+    return (LeftOut(f"kernels of {missing[0].kernel.weight}{others}", taken, reason),)
 
 
 def _said_to_be_over(fitted: Fitted, budget: int) -> Fitted:
@@ -82,10 +126,10 @@ def _said_to_be_over(fitted: Fitted, budget: int) -> Fitted:
         "what is left on it cannot be made smaller."
     )
     notices = (*fitted.page.notices, Notice(text, "warning", "Over the budget"))
-    return Fitted.of(replace(fitted.page, notices=notices))
+    return fitted.but(replace(fitted.page, notices=notices))
 
 
-def _shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...]) -> Fitted:
+def _shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...], press: Press) -> Fitted:
     """`page` without mosaics and with nothing of blocks but their numbers, then step by step with less.
 
     It lists every mosaic as left out, so that a page with some of them lists no more.
@@ -95,11 +139,24 @@ def _shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...]) -> Fitted:
         for key, card in _walk(page)
         if card.mosaic is not None
     ]
-    bare = Fitted.of(replace(_changed(page, _without_mosaic), left_out=(*listed, *dropped)))
+
+    def with_kernels(now: Page, room: float) -> Fitted:
+        some = _some_kernels(now, room)
+        lines = (*listed, *_missing_kernels(page, some, budget), *dropped)
+        return Fitted.of(replace(some, left_out=lines), press)
+
+    def fewer_kernels(now: Fitted) -> Fitted:
+        taken = sum(page_bytes(len(card.drawn.png)) + _KERNEL_MARKUP for card in now.page.kernels)
+        fewer = with_kernels(now.page, taken - (len(now.html) - budget)) if taken else now
+        return fewer if len(fewer.html) <= budget else with_kernels(now.page, 0)
+
+    bare = with_kernels(_changed(page, _without_mosaic), budget * KERNELS_SHARE)
     steps: tuple[Callable[[Fitted], Fitted], ...] = (
         lambda now: _each(now, lambda key, card: card if len(key) == 2 else replace(card, statistics=None)),
-        lambda now: Fitted.of(replace(now.page, inputs=tuple(map(_lossy, now.page.inputs)))),
+        fewer_kernels,
+        lambda now: now.but(replace(now.page, inputs=tuple(map(_lossy, now.page.inputs)))),
         lambda now: _each(now, lambda _, card: replace(card, merged=None)),
+        lambda now: now.but(replace(now.page, depth=())),
         lambda now: _cut(now, "layers", budget),
         lambda now: _cut(now, "weights", budget),
         lambda now: _each(now, lambda _, card: replace(card, statistics=None)),
@@ -124,12 +181,16 @@ def _mosaic_bytes(card: MapCard) -> int:
 def _reason(key: Key, budget: int, some: bool) -> str:
     """Why a mosaic is left out, where `some` others are shown or none is."""
     if len(key) > 2 and some:
-        return f"the page's budget of {budget / 1e6:g} MB was spent on stages and other blocks first"
-    return f"there was no room in the page's budget of {budget / 1e6:g} MB"
+        return f"{_budget(budget)} was spent on stages and other blocks first"
+    return f"there was no room in {_budget(budget)}"
+
+
+def _budget(budget: int) -> str:
+    return f"the page's budget of {budget / 1e6:g} MB"
 
 
 def _each(fitted: Fitted, change: Callable[[Key, MapCard], MapCard]) -> Fitted:
-    return Fitted.of(_changed(fitted.page, change))
+    return fitted.but(_changed(fitted.page, change))
 
 
 def _walk(page: Page) -> Iterator[tuple[Key, MapCard]]:
@@ -156,24 +217,25 @@ def _cut(fitted: Fitted, field: Literal["layers", "weights"], budget: int) -> Fi
     whole = len(fitted.page.layers if field == "layers" else fitted.page.weights)
     if not whole:
         return fitted
-    empty = _first(fitted.page, field, 0)
+    empty = _first(fitted, field, 0)
     room = budget - len(empty.html)
     keep = max(0, whole * room // max(1, len(fitted.html) - len(empty.html)))
     while keep:
-        shorter = _first(fitted.page, field, min(keep, whole - 1))
+        shorter = _first(fitted, field, min(keep, whole - 1))
         if len(shorter.html) <= budget:
             return shorter
         keep = keep * 3 // 4
     return empty
 
 
-def _first(page: Page, field: Literal["layers", "weights"], keep: int) -> Fitted:
-    """`page` with the first `keep` layers or weights, and a note that there were more."""
+def _first(fitted: Fitted, field: Literal["layers", "weights"], keep: int) -> Fitted:
+    """The page with the first `keep` layers or weights, and a note that there were more."""
+    page = fitted.page
     if field == "layers":
         note = f"Of {len(page.layers)} only the first {keep} are listed, for the page's budget."
-        return Fitted.of(replace(page, layers=page.layers[:keep], layers_note=note))
+        return fitted.but(replace(page, layers=page.layers[:keep], layers_note=note))
     note = f"Of {len(page.weights)} only the first {keep} are listed, for the page's budget."
-    return Fitted.of(replace(page, weights=page.weights[:keep], weights_note=note))
+    return fitted.but(replace(page, weights=page.weights[:keep], weights_note=note))
 
 
 def _lossy(card: InputCard) -> InputCard:
@@ -193,7 +255,7 @@ def _candidates(page: Page, bare: Page) -> Iterator[Candidate]:
         (number, place, *inner): priority
         for number, card in enumerate(page.inputs)
         for place, row in enumerate(block_priorities([len(stage.children) for stage in card.stages]))
-        for *inner, priority in ([0], *enumerate(row))
+        for *inner, priority in ([top_priority(card.stages[place].part)], *enumerate(row))
     }
     for key, card in _walk(page):
         if card.mosaic is None:

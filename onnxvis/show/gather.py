@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from onnxvis.errors import InputError, ModelError
 from onnxvis.files import one_line
 from onnxvis.graph import cost
-from onnxvis.graph.roles import find_role
-from onnxvis.measure.statistics import summarise
+from onnxvis.graph.kernels import Kernel, find_kernels, read_kernel
+from onnxvis.measure.weights import measure_weights
 from onnxvis.run.installation import packages
-from onnxvis.show.page import Fact, LayerRow, ModelCard, Port, WeightCard
+from onnxvis.show.depth import DepthChart, depth_charts
+from onnxvis.show.kernels import draw_kernels
+from onnxvis.show.page import Fact, KernelCard, LayerRow, ModelCard, Port
 from onnxvis.show.text import shape
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.graph.view import Tensor
+    from onnxvis.measure.weights import WeightNumbers
 
-__all__ = ["layer_rows", "model_card", "versions", "weight_cards"]
+__all__ = [
+    "FILTERS_SHOWN",
+    "kernel_cards",
+    "layer_rows",
+    "model_card",
+    "versions",
+    "weight_cards",
+    "weights_over_depth",
+]
+
+FILTERS_SHOWN = 256
+"""Filters of one layer that the page shows."""
 
 _METADATA_SHOWN, _METADATA_LENGTH, _UNREAD_SHOWN = 30, 300, 5
 
@@ -48,30 +63,69 @@ def layer_rows(model: Model) -> tuple[LayerRow, ...]:
     return tuple(LayerRow(t.name, t.op, t.shape, t.dtype, t.part, t.stage, t.block) for t in model.tensors())
 
 
-def weight_cards(model: Model, progress: Callable[[int, int], None]) -> tuple[tuple[WeightCard, ...], str]:
-    """A card with numbers and histogram for every stored tensor of real values, and what was left out.
+def weight_cards(
+    model: Model, *, bins: int = 50, threads: int = 1, progress: Callable[[int, int], None]
+) -> tuple[tuple[WeightNumbers, ...], str]:
+    """The numbers and histogram of every stored tensor of real values, and a note on what was left out.
 
     `progress` is told how many of how many tensors are done.
+    Raises the errors of `measure_weights`.
     """
-    every = model.weights.all()
-    stored = [item for item in every if item.count and cost.carries_values(model, item)]
-    cards: list[WeightCard] = []
-    unread: list[str] = []
-    for done, item in enumerate(stored, 1):
-        role, op = find_role(model.view, item.name) if model.view.has(item.name) else ("", "")
+    table = measure_weights(model, bins=bins, threads=threads, progress=progress)
+    notes = []
+    if table.left_out:
+        notes.append(f"Left out: {table.left_out} tensors of integers or text, which carry shapes, axes or indices.")
+    if table.unread:
+        notes.append(f"{len(table.unread)} could not be read: {'; '.join(table.unread[:_UNREAD_SHOWN])}.")
+    return table.weights, " ".join(notes)
+
+
+def weights_over_depth(model: Model, weights: Sequence[WeightNumbers]) -> tuple[DepthChart, ...]:
+    """A chart for each role with two weights or more, in the order in which the main graph first reads them.
+
+    Zero points are passed over: their height says nothing.
+    """
+    order: dict[str, int] = {}
+    for place, node in enumerate(model.view.nodes):
+        for name in node.inputs:
+            order.setdefault(name, place)
+    charts = depth_charts([item for item in weights if item.role != "zero point"], order)
+    return tuple(chart for chart in charts if len(chart.points) > 1)
+
+
+def kernel_cards(
+    model: Model, *, bgr: bool = False, threads: int = 1, progress: Callable[[int, int], None]
+) -> tuple[tuple[KernelCard, ...], str]:
+    """The kernels of every convolution as pictures, in graph order, and a note on what is not drawn.
+
+    At most 256 filters of each, the first. `bgr`: the model is fed blue first, which the colours of the first
+    convolution then follow. `threads` are drawn at a time; `progress` is told how many of how many are done.
+    """
+    kernels = find_kernels(model)
+
+    def draw(kernel: Kernel) -> KernelCard | str:
         try:
-            numbers = summarise(model.weights.read(item.name))
-        except (InputError, ModelError) as error:
-            unread.append(str(error))
-            continue
-        kept_in = f"in {item.place}" if item.place else "initializer"
-        cards.append(WeightCard(item.name, role, op, item.shape, item.dtype, numbers, kept_in))
-        progress(done, len(stored))
-    left = sum(1 for item in every if not cost.carries_values(model, item))
-    notes = [f"Left out: {left} tensors of integers or text, which carry shapes, axes or indices."] if left else []
-    if unread:
-        notes.append(f"{len(unread)} could not be read: {'; '.join(unread[:_UNREAD_SHOWN])}.")
-    return tuple(cards), " ".join(notes)
+            weights = read_kernel(model, kernel)
+            drawn = draw_kernels(weights, rgb=kernel.reads_picture, bgr=bgr, limit=FILTERS_SHOWN)
+        except (InputError, ModelError, ValueError) as error:
+            return f"{one_line(kernel.weight, 60)}: {one_line(error)}"
+        model.weights.release()
+        return KernelCard(kernel, drawn)
+
+    found = []
+    with ThreadPoolExecutor(threads) as pool:
+        for done, card in enumerate(pool.map(draw, kernels), 1):
+            found.append(card)
+            progress(done, len(kernels))
+    cards = tuple(card for card in found if isinstance(card, KernelCard))
+    undrawn = [reason for reason in found if isinstance(reason, str)]
+    notes = []
+    if any(card.drawn.shown < card.drawn.filters for card in cards):
+        every = f"onnxvis weights {one_line(model.path.name)} -o DIR"
+        notes.append(f"At most {FILTERS_SHOWN} filters of a layer are shown; all: {every}.")
+    if undrawn:
+        notes.append(f"{len(undrawn)} could not be drawn: {'; '.join(undrawn[:_UNREAD_SHOWN])}.")
+    return cards, " ".join(notes)
 
 
 def versions() -> tuple[Fact, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from onnxvis.graph.blocks import Block
 from onnxvis.measure.channels import channel_statistics
-from onnxvis.show.budget import page_bytes
+from onnxvis.show.budget import block_priorities, page_bytes, top_priority
 from onnxvis.show.colormap import is_signed, palette
 from onnxvis.show.merge import merge, overlay
 from onnxvis.show.mosaic import Stretch, mosaic, stretch, upscale
@@ -29,6 +30,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _THUMBNAIL = 224
 _MERGED_HOW = "mean of the channels"
+_SPENT = "stages and other blocks come first in the page's budget"
+_SAFETY = 0.85
 
 
 @dataclass(frozen=True)
@@ -50,18 +53,57 @@ def shown_tensors(model: Model) -> tuple[str, ...]:
 
 
 def map_cards(
-    model: Model, found: Activations, picture: Array | None, look: Look, limit: float = math.inf
+    model: Model, found: Activations, picture: Array | None, look: Look, limit: float = math.inf, threads: int = 1
 ) -> tuple[MapCard, ...]:
     """A card for stem, stages, neck and heads, the blocks inside as children. `picture` (H, W, 3) uint8 RGB or None.
 
-    A mosaic that alone would take more than `limit` bytes of a page is not kept; its card says so.
+    `limit`: bytes of the page. A mosaic that alone would take more is not kept, and that of a block for which there
+    will be no room is not drawn; the card says so. `threads` tensors are drawn at a time.
     """
-    cards = []
-    for top, part in _tops(model):
-        children = [block for block in top.children if block.output != top.output]
-        inner = tuple(_within(card, limit) for block in children for card in _card(block, part, found, picture, look))
-        cards += [replace(_within(card, limit), children=inner) for card in _card(top, part, found, picture, look)]
-    return tuple(cards)
+    tops = [(top, part) for top, part in _tops(model) if found.is_map(top.output)]
+    inside = [
+        [block for block in top.children if _is_its_own(block, top) and found.is_map(block.output)] for top, _ in tops
+    ]
+
+    def draw(block: Block, part: str, estimate: int | None = None) -> MapCard:
+        card = _card(block, part, found.maps(block.output))
+        if estimate is not None:
+            return replace(card, left_out=f"{_SPENT} of {limit / 1e6:g} MB", left_out_bytes=estimate)
+        return _within(_drawn(card, found.maps(block.output), picture, look), limit)
+
+    with ThreadPoolExecutor(threads) as pool:
+        outer = list(pool.map(lambda item: draw(*item), tops))
+        hopeless = _without_room(outer, [[found.maps(block.output).size for block in row] for row in inside], limit)
+        inner = [
+            [pool.submit(draw, block, part, hopeless.get((i, j))) for j, block in enumerate(row)]
+            for i, (row, (_, part)) in enumerate(zip(inside, tops, strict=True))
+        ]
+        return tuple(
+            replace(card, children=tuple(child.result() for child in row))
+            for card, row in zip(outer, inner, strict=True)
+        )
+
+
+def _without_room(outer: list[MapCard], inside: list[list[int]], limit: float) -> dict[tuple[int, int], int]:
+    """{(stage, block): bytes} for blocks whose mosaics cannot fit on a page of `limit` bytes, with about their size.
+
+    `inside` holds each block's number of values. Its mosaic is taken to compress as that of its stage does, to be on
+    the safe side to 85 % of that.
+    """
+    sizes = [page_bytes(len(card.mosaic.png)) if card.mosaic else 0 for card in outer]
+    density = [size / (card.channels * card.height * card.width) for size, card in zip(sizes, outer, strict=True)]
+    priorities = block_priorities([len(row) for row in inside])
+    order = sorted((priority, i, j) for i, row in enumerate(priorities) for j, priority in enumerate(row))
+    left, hopeless = limit, {}
+    for place in sorted(range(len(outer)), key=lambda place: top_priority(outer[place].part)):
+        left -= sizes[place] if sizes[place] <= left else 0
+    for _, i, j in order:
+        expected = inside[i][j] * density[i]
+        if _SAFETY * expected > left:
+            hopeless[i, j] = round(expected)
+        else:
+            left -= _SAFETY * expected
+    return hopeless
 
 
 def _within(card: MapCard, limit: float) -> MapCard:
@@ -91,30 +133,38 @@ def _tops(model: Model) -> Iterator[tuple[Block, str]]:
             yield part, part.name
 
 
-def _card(block: Block, part: str, found: Activations, picture: Array | None, look: Look) -> Iterator[MapCard]:
-    if not found.is_map(block.output):
-        return
-    maps = found.maps(block.output)
-    numbers = channel_statistics(maps)
+def _is_its_own(block: Block, top: Block) -> bool:
+    """Whether a block inside ends in another tensor than `top` itself."""
+    return block.output != top.output
+
+
+def _card(block: Block, part: str, maps: Array) -> MapCard:
+    """A card with numbers and no picture."""
+    notes: tuple[str, ...] = ()
+    if maps.dtype.kind in "iu":
+        notes = (f"{maps.dtype} codes as the graph holds them, not dequantised: zero may be another code than 0",)
+    channels, height, width = maps.shape
+    return MapCard(
+        block.name, block.output, block.kind, channels, height, width, part, channel_statistics(maps), notes=notes
+    )
+
+
+def _drawn(card: MapCard, maps: Array, picture: Array | None, look: Look) -> MapCard:
+    """`card` with the mosaic of its channels, and all of them merged over the picture."""
     stretched = stretch(maps, look.stretch, look.symmetric)
     laid = mosaic(stretched.indices)
-    png = encode_indexed(laid.pixels, palette(look.colormap))
-    drawn = MosaicCard(
-        png, laid.columns, laid.rows, laid.tile_height, laid.tile_width, laid.gap, look.stretch,
+    shown = MosaicCard(
+        encode_indexed(laid.pixels, palette(look.colormap)),
+        laid.columns, laid.rows, laid.tile_height, laid.tile_width, laid.gap, look.stretch,
         tuple(stretched.low.tolist()), tuple(stretched.high.tolist()),
     )  # fmt: skip
-    notes = []
-    if maps.dtype.kind in "iu":
-        notes.append(f"{maps.dtype} codes as the graph holds them, not dequantised: zero may be another code than 0")
+    notes = [*card.notes]
     if stretched.not_finite:
         notes.append(f"{stretched.not_finite} values are NaN or infinite; they are drawn as the lowest")
     if stretched.clipped:
         notes.append(f"{stretched.clipped} values lie outside the stretch and are clipped")
-    channels, height, width = maps.shape
-    yield MapCard(
-        block.name, block.output, block.kind, channels, height, width, part, numbers,
-        _merged(maps, picture, look, f"{block.name} over the input"), _MERGED_HOW, drawn, notes=tuple(notes),
-    )  # fmt: skip
+    merged = _merged(maps, picture, look, f"{card.name} over the input")
+    return replace(card, merged=merged, merged_how=_MERGED_HOW, mosaic=shown, notes=tuple(notes))
 
 
 def _merged(maps: Array, picture: Array | None, look: Look, alt: str) -> Picture:

@@ -34,7 +34,11 @@ def merge(maps: NDArray[Any], how: Merge = "mean") -> NDArray[np.float64]:
         raise UsageError(f"no merge is called '{one_line(how)}'; choose one of: {', '.join(MERGES)}")
     if not maps.shape[0]:
         raise ValueError(f"maps of shape {maps.shape} have no channel to merge")
-    total = np.full(maps.shape[1:], -np.inf if how == "max" else 0.0)
+    if how in ("mean", "sum"):
+        quick: NDArray[np.float64] = maps.sum(axis=0, dtype=np.float64)
+        if np.isfinite(quick).all():  # as no term was NaN or infinite then
+            return np.divide(quick, maps.shape[0]) if how == "mean" else quick
+    total: NDArray[np.float64] = np.full(maps.shape[1:], -np.inf if how == "max" else 0.0)
     step = max(1, _CHUNK // max(1, total.size))
     for start in range(0, maps.shape[0], step):
         values = maps[start : start + step].astype(np.float64)

@@ -21,6 +21,8 @@ Stretch = Literal["channel", "tensor", "clip99", "none"]
 STRETCHES: tuple[Stretch, ...] = get_args(Stretch)
 
 _CHUNK = 1 << 18
+_PLAIN_CHUNK = 1 << 16
+_LARGE, _SMALL = 1e30, 1e-30
 _ASPECT = 1.6
 
 
@@ -66,10 +68,13 @@ def stretch(maps: NDArray[Any], mode: Stretch = "channel", symmetric: bool = Fal
     """
     if mode not in STRETCHES:
         raise UsageError(f"no stretch is called '{one_line(mode)}'; choose one of: {', '.join(STRETCHES)}")
-    low, high = _ranges(maps, mode)
+    ordinary = _plain_ranges(maps) if mode in ("channel", "tensor") else None
+    low, high = _ranges(maps, mode) if ordinary is None else _shared(*ordinary, mode)
     if symmetric:
         high = np.maximum(np.abs(low), np.abs(high))
         low = -high
+    if ordinary is not None:
+        return Stretched(_plain_indices(maps, low, high), low, high, 0, 0)
     indices = np.zeros(maps.shape, np.uint8)
     clipped = not_finite = 0
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
@@ -136,10 +141,47 @@ def _ranges(maps: NDArray[Any], mode: Stretch) -> tuple[NDArray[np.float64], NDA
         # A channel that is almost everywhere the same has no middle to show: its whole range is.
         flat = np.flatnonzero(low == high)
         low[flat], high[flat] = _ranges(maps[flat], "channel")
-    if mode == "tensor" and count:
-        low[:], high[:] = low.min(), high.max()
+    if count:
+        low, high = _shared(low, high, mode)
     nothing = ~(low <= high)
     low[nothing] = high[nothing] = 0
+    return low, high
+
+
+def _plain_ranges(maps: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """min and max of each channel where float32 can do all the arithmetic; None where it cannot, or a value is odd."""
+    if maps.dtype != np.float32 or not maps.size:
+        return None
+    low, high = (extreme(maps, axis=(1, 2)).astype(np.float64) for extreme in (np.min, np.max))
+    with np.errstate(invalid="ignore"):
+        span = high - low
+    fits = np.isfinite(span) & (np.maximum(np.abs(low), np.abs(high)) < _LARGE) & ((span == 0) | (span > _SMALL))
+    return (low, high) if fits.all() else None
+
+
+def _plain_indices(maps: NDArray[Any], low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Indices by float32 arithmetic: the difference to the lowest value is exact to the last bit, so is its index but
+    for values within a ten-thousandth of a step from the middle between two."""
+    indices = np.empty(maps.shape, np.uint8)
+    span = high - low
+    scale = np.divide(255.0, span, where=span > 0, out=np.zeros_like(span)).astype(np.float32)
+    start = low.astype(np.float32)
+    step = max(1, _PLAIN_CHUNK // (maps.shape[1] * maps.shape[2]))
+    for first in range(0, maps.shape[0], step):
+        part = slice(first, first + step)
+        values = maps[part] - start[part, None, None]
+        values *= scale[part, None, None]
+        values += np.float32(0.5)
+        indices[part] = values
+    return indices
+
+
+def _shared(
+    low: NDArray[np.float64], high: NDArray[np.float64], mode: Stretch
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each channel's range, or in mode 'tensor' the range of all for each."""
+    if mode == "tensor":
+        return np.full_like(low, low.min()), np.full_like(high, high.max())
     return low, high
 
 

@@ -6,16 +6,21 @@ Names and texts are shown as they are: they may come from an untrusted model and
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from onnxvis.measure.channels import ChannelStatistics
-from onnxvis.measure.statistics import TensorStatistics
+if TYPE_CHECKING:
+    from onnxvis.graph.kernels import Kernel
+    from onnxvis.measure.channels import ChannelStatistics
+    from onnxvis.measure.weights import WeightNumbers
+    from onnxvis.show.depth import DepthChart
+    from onnxvis.show.kernels import KernelPicture
+    from onnxvis.show.text import Dim
 
 __all__ = [
-    "Dim",
     "Fact",
     "Guess",
     "InputCard",
+    "KernelCard",
     "LayerRow",
     "LeftOut",
     "MapCard",
@@ -28,11 +33,7 @@ __all__ = [
     "Port",
     "RunCard",
     "Score",
-    "WeightCard",
 ]
-
-Dim = int | str | None
-"""One dimension of a shape: a number, a symbol such as 'N', or None where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -195,7 +196,8 @@ class InputCard:
     """One input and everything the model made of it.
 
     `picture`: as the model saw it, None for arrays that are fed as they are. `preparation`: how it was prepared, in
-    the order it happened, as labelled lines. `stages`: stem, stages, neck and heads, in depth order.
+    the order it happened, as labelled lines. `stages`: stem, stages, neck and heads, in depth order. `path`: where it
+    was read from, as it was given.
     """
 
     name: str
@@ -204,19 +206,15 @@ class InputCard:
     outputs: tuple[OutputCard, ...]
     stages: tuple[MapCard, ...]
     notes: tuple[str, ...] = ()
+    path: str = ""
 
 
 @dataclass(frozen=True)
-class WeightCard:
-    """One initializer or other weight. `role`: 'kernel', 'bias', 'batch norm scale' …; `storage`: 'initializer' …"""
+class KernelCard:
+    """The kernels of one convolution as a picture: one tile a filter."""
 
-    name: str
-    role: str
-    op: str
-    shape: tuple[int, ...]
-    dtype: str
-    statistics: TensorStatistics
-    storage: str = ""
+    kernel: Kernel
+    drawn: KernelPicture
 
 
 @dataclass(frozen=True)
@@ -243,13 +241,16 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report. `budget_bytes`: the limit the pictures were chosen under; `command`: how to make it again."""
+    """The whole report. `budget_bytes`: the limit the pictures were chosen under; `command`: how to make it again.
+
+    `kernels`: of every convolution, in graph order; `depth`: the weights of each role over the depth of the network.
+    """
 
     version: str
     model: ModelCard
     run: RunCard | None
     inputs: tuple[InputCard, ...]
-    weights: tuple[WeightCard, ...]
+    weights: tuple[WeightNumbers, ...]
     layers: tuple[LayerRow, ...]
     guess: Guess | None = None
     notices: tuple[Notice, ...] = ()
@@ -259,3 +260,6 @@ class Page:
     command: str = ""
     weights_note: str = ""
     layers_note: str = ""
+    kernels: tuple[KernelCard, ...] = ()
+    kernels_note: str = ""
+    depth: tuple[DepthChart, ...] = ()

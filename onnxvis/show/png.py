@@ -1,7 +1,7 @@
 """Writing pictures as PNG and JPEG bytes: indexed ones by a short writer of our own, photos by OpenCV.
 
-The indexed writer keeps each value as an index, so that a viewer may swap the 768 bytes of palette, and leaves out the
-row filters, which cost time.
+The indexed writer keeps each value as an index, so that a viewer may swap the 768 bytes of palette. It writes each row
+as the difference to the one above (filter "up"): as quick as none, and a tenth to a third smaller on feature maps.
 Format: PNG specification, W3C Recommendation, third edition.
 """
 
@@ -9,17 +9,22 @@ from __future__ import annotations
 
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
-__all__ = ["encode_indexed", "encode_jpeg", "encode_rgb"]
+__all__ = ["encode_each", "encode_indexed", "encode_jpeg", "encode_rgb", "encode_rgba"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BLOCK = 4096
+_STORED_OVERHEAD = 35  # bytes around stored pixels: 11 of zlib, 12 of their chunk, 12 of the last one
+_BATCH = 1 << 18
 
 
 def encode_indexed(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> bytes:
@@ -30,35 +35,89 @@ def encode_indexed(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> by
     """
     if indices.ndim != 2 or indices.dtype != np.uint8 or not indices.size:
         raise ValueError(f"indices of shape {indices.shape} and type {indices.dtype} are not a (H, W) uint8 picture")
-    if palette.shape != (256, 3) or palette.dtype != np.uint8:
-        raise ValueError(f"a palette of shape {palette.shape} and type {palette.dtype} is not (256, 3) uint8")
     height, width = indices.shape
-    rows = np.zeros((height, width + 1), np.uint8)  # each row starts with its filter type, 0: none
-    rows[:, 1:] = indices
-    # Run lengths only: level and full matching find little more in feature maps, and take several times as long.
-    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
-    data = deflate.compress(rows.data) + deflate.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, colour type 3: palette
-    chunks = ((b"IHDR", header), (b"PLTE", palette.tobytes()), (b"IDAT", data), (b"IEND", b""))
-    return _SIGNATURE + b"".join(_chunk(kind, content) for kind, content in chunks)
+    rows = np.empty((height, width + 1), np.uint8)
+    rows[:, 0] = 2  # each row starts with its filter type, 2: up
+    rows[0, 1:] = indices[0]
+    np.subtract(indices[1:], indices[:-1], out=rows[1:, 1:])
+    return _head(height, width, palette) + _chunk(b"IDAT", _deflate(rows.data)) + _END
+
+
+def encode_each(pictures: NDArray[np.uint8], palette: NDArray[np.uint8]) -> Iterator[bytes]:
+    """`encode_indexed` of each of `pictures` (K, H, W), in order, as files for a folder: what they share is made once.
+
+    Pictures that fill no more than a block of a disk are not compressed: their files would take no less room.
+    Raises ValueError on other shapes and dtypes.
+    """
+    if pictures.ndim != 3 or pictures.dtype != np.uint8 or not pictures[:1].size:
+        raise ValueError(f"pictures of shape {pictures.shape} and type {pictures.dtype} are not (K, H, W) uint8")
+    count, height, width = pictures.shape
+    head = _head(height, width, palette)
+    pack = _store if height * (width + 1) + len(head) + _STORED_OVERHEAD <= _BLOCK else _deflate
+    step = max(1, _BATCH // (height * (width + 1)))
+    for start in range(0, count, step):
+        part = pictures[start : start + step]
+        rows = np.zeros((len(part), height, width + 1), np.uint8)
+        rows[:, :, 1:] = part
+        for picture in rows:
+            yield head + _chunk(b"IDAT", pack(picture.data)) + _END
 
 
 def encode_rgb(picture: NDArray[np.uint8]) -> bytes:
     """A lossless PNG of `picture` (H, W, 3) uint8 RGB."""
-    return _opencv(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 6])
+    _check(picture, 3)
+    return _opencv(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+
+
+def encode_rgba(picture: NDArray[np.uint8]) -> bytes:
+    """A lossless PNG of `picture` (H, W, 4) uint8: red, green, blue and how opaque, 0 to 255."""
+    _check(picture, 4)
+    return _opencv(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_PNG_COMPRESSION, 6])
 
 
 def encode_jpeg(picture: NDArray[np.uint8], quality: int = 88) -> bytes:
     """A JPEG of `picture` (H, W, 3) uint8 RGB: a tenth of the PNG's size, for thumbnails; `quality` 0 to 100."""
-    return _opencv(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    _check(picture, 3)
+    return _opencv(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def _head(height: int, width: int, palette: NDArray[np.uint8]) -> bytes:
+    """Everything before the pixels."""
+    if palette.shape != (256, 3) or palette.dtype != np.uint8:
+        raise ValueError(f"a palette of shape {palette.shape} and type {palette.dtype} is not (256, 3) uint8")
+    header = struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)  # 8 bits, colour type 3: palette
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"PLTE", palette.tobytes())
+
+
+def _deflate(rows: memoryview) -> bytes:
+    # Run lengths only: level and full matching find little more in feature maps, and take several times as long.
+    deflate = zlib.compressobj(1, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    return deflate.compress(rows) + deflate.flush()
+
+
+def _store(rows: memoryview) -> bytes:
+    """A zlib stream of one stored block (RFC 1950 and 1951), for fewer than 65,536 bytes."""
+    size = rows.nbytes
+    return (
+        b"\x78\x01\x01"
+        + struct.pack("<HH", size, size ^ 0xFFFF)
+        + rows.tobytes()
+        + struct.pack(">I", zlib.adler32(rows))
+    )
 
 
 def _chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(content, zlib.crc32(kind)))
 
 
-def _opencv(extension: str, picture: NDArray[np.uint8], parameters: list[int]) -> bytes:
-    if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
-        raise ValueError(f"a picture of shape {picture.shape} and type {picture.dtype} is not (H, W, 3) uint8")
-    _, data = cv2.imencode(extension, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), parameters)
+def _check(picture: NDArray[np.uint8], channels: int) -> None:
+    if picture.ndim != 3 or picture.shape[2] != channels or picture.dtype != np.uint8:
+        raise ValueError(f"a picture of shape {picture.shape} and type {picture.dtype} is not (H, W, {channels}) uint8")
+
+
+_END = _chunk(b"IEND", b"")
+
+
+def _opencv(extension: str, picture: Any, parameters: list[int]) -> bytes:
+    _, data = cv2.imencode(extension, picture, parameters)
     return data.tobytes()

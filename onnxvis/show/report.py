@@ -5,36 +5,39 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxvis.errors import OutputError
 from onnxvis.files import one_line, write_atomic
 from onnxvis.measure.activations import Difference, Probe, differences, run_deployed
 from onnxvis.measure.predictions import class_scores
-from onnxvis.run.flags import PreprocessFlags, flags_text
+from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.inputs import PreparedInput, Skipped
 from onnxvis.run.labels import Labels, read_labels
 from onnxvis.run.pictures import MAX_PIXELS
-from onnxvis.run.preprocess import Preprocessing
 from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
+from onnxvis.show.data import describe_page, to_json
 from onnxvis.show.fit import Fitted, fit
-from onnxvis.show.gather import layer_rows, model_card, versions, weight_cards
+from onnxvis.show.gather import kernel_cards, layer_rows, model_card, versions, weight_cards, weights_over_depth
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.notices import finding_notices, input_notices
-from onnxvis.show.page import Fact, Guess, InputCard, Notice, OutputCard, Page, RunCard, Score
+from onnxvis.show.page import InputCard, KernelCard, Notice, OutputCard, Page, RunCard, Score
+from onnxvis.show.preparation import guess, preparation
 from onnxvis.show.target import refuse_overwriting
-from onnxvis.show.text import shape
 from onnxvis.version import __version__
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.graph.view import Tensor
+    from onnxvis.measure.weights import WeightNumbers
 
 __all__ = ["MAX_INPUTS", "Progress", "ReportOptions", "build_page", "write_report"]
 
@@ -47,7 +50,9 @@ MAX_INPUTS = 6
 
 @dataclass(frozen=True)
 class ReportOptions:
-    """What a report is made with. `feeds`: texts for further inputs, NAME=VALUE; `budget`: bytes of the page."""
+    """What a report is made with. `feeds`: texts for further inputs, NAME=VALUE; `budget`: bytes of the page;
+    `bins`: of each weight's histogram.
+    """
 
     run: RunOptions = field(default_factory=RunOptions)
     preprocess: PreprocessFlags = field(default_factory=PreprocessFlags)
@@ -57,6 +62,41 @@ class ReportOptions:
     look: Look = field(default_factory=Look)
     budget: int = DEFAULT_BUDGET
     command: str = ""
+    bins: int = 50
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What stands in the file, and notes on what of it is not shown."""
+
+    numbers: tuple[WeightNumbers, ...]
+    note: str
+    kernels: tuple[KernelCard, ...]
+    kernels_note: str
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What running the model on its inputs gave."""
+
+    cards: tuple[InputCard, ...] = ()
+    placement: Execution | None = None
+    exact: bool = False
+    notices: tuple[Notice, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Built:
+    """The model as it was looked at, all that was found, and what of it fits."""
+
+    model: Model
+    whole: Page
+    fitted: Fitted
+
+    def describe(self) -> dict[str, Any]:
+        """Every number, with what the page says about itself."""
+        said = self.fitted.page
+        return describe_page(self.model, replace(self.whole, notices=said.notices, left_out=said.left_out))
 
 
 @dataclass
@@ -82,23 +122,36 @@ def build_page(model: Model, inputs: Sequence[str | Path], options: ReportOption
     At most six inputs are shown; a notice says how many more there were.
     Raises the errors of opening, reading and running.
     """
-    return _build(model, inputs, options, progress).page
+    return _build(model, inputs, options, progress).fitted.page
 
 
 def write_report(
-    model: Model, inputs: Sequence[str | Path], output: Path, options: ReportOptions, progress: Progress = silent
+    model: Model,
+    inputs: Sequence[str | Path],
+    output: Path,
+    options: ReportOptions,
+    progress: Progress = silent,
+    json_file: Path | None = None,
 ) -> None:
     """Write `build_page` as one HTML file, whole or not at all. Raises its errors and OutputError.
 
-    Never over the model, its weights, an input or the labels.
+    `json_file`: where every number goes as JSON, see `data.describe_page`, also those that the budget left out.
+    Neither is written over the model, its weights, an input or the labels.
     """
-    refuse_overwriting(output, model, [*inputs, *([options.labels] if options.labels else [])])
-    html = _build(model, inputs, options, progress).html
+    given = [*inputs, *([options.labels] if options.labels else [])]
+    refuse_overwriting(output, model, given)
+    if json_file is not None:
+        refuse_overwriting(json_file, model, given)
+        if json_file.resolve() == output.resolve():
+            raise OutputError(f"the page and its numbers cannot both be {one_line(output)}; name another file")
+    built = _build(model, inputs, options, progress)
     progress("writing the page", 0, 0)
-    write_atomic(output, html)
+    write_atomic(output, built.fitted.html)
+    if json_file is not None:
+        write_atomic(json_file, to_json(built.describe()))
 
 
-def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, progress: Progress) -> Fitted:
+def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, progress: Progress) -> _Built:
     clock = _Clock()
     reading = Reading.of(model, options.preprocess, options.feeds)
     skipped: list[Skipped] = []
@@ -107,35 +160,52 @@ def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, p
     prepared = prepared[:MAX_INPUTS]
     clock.lap("Reading the inputs")
     notices = [*input_notices(model, inputs, reading, skipped, left)]
-    cards: tuple[InputCard, ...] = ()
-    placement: Execution | None = None
+    looked = _Looked()
+    bgr = reading.preprocessing is not None and reading.preprocessing.bgr
     if prepared:
         model = model.at({name: tuple(value.shape) for name, value in prepared[0].feeds.items()})
-        cards, placement, found = _look(model, prepared, options, progress, clock)
-        notices += found
-    weights, weights_note = weight_cards(model, lambda done, of: progress("weights", done, of))
-    clock.lap("Weights")
+    with ThreadPoolExecutor(1) as aside:
+        # Making a session keeps one core busy: with two, what needs no session is done meanwhile.
+        at_once = prepared and options.run.workers > 1
+        stored = aside.submit(_stored, model, options, bgr, 1, silent) if at_once else None
+        if prepared:
+            looked = _look(model, prepared, options, progress, clock)
+        weights = stored.result() if stored else _stored(model, options, bgr, options.run.workers, progress)
+    clock.lap("Weights and kernels")
     progress("choosing what fits", 0, 0)
     page = Page(
         version=__version__,
         model=model_card(model),
-        run=_run_card(placement, options, clock) if placement else None,
-        inputs=cards,
-        weights=weights,
+        run=_run_card(looked, clock),
+        inputs=looked.cards,
+        weights=weights.numbers,
         layers=layer_rows(model),
-        guess=_guess(reading.preprocessing) if any(item.preprocessing for item in prepared) else None,
-        notices=tuple(notices),
+        guess=guess(reading.preprocessing) if any(item.preprocessing for item in prepared) else None,
+        notices=(*notices, *looked.notices),
         budget_bytes=options.budget,
         colormap=options.look.colormap,
         command=options.command,
-        weights_note=weights_note,
+        weights_note=weights.note,
+        kernels=weights.kernels,
+        kernels_note=weights.kernels_note,
+        depth=weights_over_depth(model, weights.numbers),
     )
-    return fit(page, options.budget)
+    return _Built(model, page, fit(page, options.budget))
+
+
+def _stored(model: Model, options: ReportOptions, bgr: bool, threads: int, progress: Progress) -> _Stored:
+    """What can be said without running the model."""
+    weights, note = weight_cards(
+        model, bins=options.bins, threads=threads, progress=lambda done, of: progress("weights", done, of)
+    )
+    drawn = kernel_cards(model, bgr=bgr, threads=threads, progress=lambda done, of: progress("kernels", done, of))
+    _ = model.sha256  # a pass over the whole file; the model keeps it
+    return _Stored(weights, note, *drawn)
 
 
 def _look(
     model: Model, prepared: list[PreparedInput], options: ReportOptions, progress: Progress, clock: _Clock
-) -> tuple[tuple[InputCard, ...], Execution, list[Notice]]:
+) -> _Looked:
     """Run the deployed model, release it, then run the exposed one: each input's card, and what should be known."""
     progress("running the model as deployed", 0, 0)
     deployed, placement = run_deployed(model, [item.feeds for item in prepared], options.run)
@@ -147,8 +217,9 @@ def _look(
             progress("looking inside", number, len(prepared))
             # The activations live in this call alone: those of two inputs are never in memory together.
             cards.append(_input_card(model, item, outputs, probe, labels, options))
+        exact = probe.exact
     clock.lap("Exposed run, pictures")
-    return tuple(cards), placement, finding_notices(cards, labels, deployed[0])
+    return _Looked(tuple(cards), placement, exact, tuple(finding_notices(cards, labels, deployed[0])))
 
 
 def _input_card(
@@ -162,13 +233,13 @@ def _input_card(
     """Run the exposed model on one input, and what is seen of it, beside the `deployed` outputs."""
     file = Path(item.path).name
     found = probe.run(item.feeds)
-    stages = map_cards(model, found, item.picture, options.look, options.budget)
+    stages = map_cards(model, found, item.picture, options.look, options.budget, options.run.workers)
     gaps = {gap.output: gap for gap in differences(found.outputs, deployed)}
     shown = tuple(
         _output_card(tensor, deployed.get(tensor.name), gaps.get(tensor.name), labels) for tensor in model.outputs
     )
     picture = picture_of(item.picture, f"{file} as the model sees it") if item.picture is not None else None
-    return InputCard(file, picture, _preparation(item), shown, stages, item.notes)
+    return InputCard(file, picture, preparation(item), shown, stages, item.notes, str(item.path))
 
 
 def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: Labels | None) -> OutputCard:
@@ -189,56 +260,10 @@ def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: 
     )  # fmt: skip
 
 
-def _preparation(item: PreparedInput) -> tuple[Fact, ...]:
-    settings = item.preprocessing
-    facts = []
-    if item.original_size:
-        facts.append(Fact("Original", f"{item.original_size[1]} × {item.original_size[0]} pixels"))
-    if settings and item.picture is not None:
-        height, width = item.picture.shape[:2]
-        order = "BGR" if settings.bgr else "RGB"
-        facts += [
-            Fact(
-                "Fed as",
-                f"{width} × {height} pixels, {order}, fit {settings.fit}, {settings.interpolation} interpolation",
-            ),
-            Fact("Values", _values(settings)),
-            Fact("Settings from", settings.source),
-            Fact("As flags", flags_text(settings)),
-        ]
-    for name, value in item.feeds.items():
-        facts.append(Fact(f"Input {one_line(name, 60)}", f"{value.dtype} {shape(value.shape)}"))
-    return tuple(facts)
-
-
-def _values(settings: Preprocessing) -> str:
-    """The formula from pixel to value, without the steps that change nothing."""
-    text = "pixel" if settings.divide == 1 else f"pixel / {settings.divide:g}"
-    scaled = set(settings.std) != {1.0}
-    if any(settings.mean):
-        text = f"{text} − {_listed(settings.mean)}"
-        text = f"({text})" if scaled else text
-    return f"{text} / {_listed(settings.std)}" if scaled else text
-
-
-def _listed(values: tuple[float, ...]) -> str:
-    unique = values[:1] if len(set(values)) == 1 else values
-    text = ", ".join(f"{value:g}" for value in unique)
-    return text if len(unique) == 1 else f"({text})"
-
-
-def _guess(settings: Preprocessing | None) -> Guess | None:
-    if settings is None or not settings.guessed:
+def _run_card(looked: _Looked, clock: _Clock) -> RunCard | None:
+    placement = looked.placement
+    if placement is None:
         return None
-    order = "BGR" if settings.bgr else "RGB"
-    what = f"{order}, {_values(settings)}, fit {settings.fit}"
-    why = "Neither flags, nor the model, nor a file beside it say how pictures are prepared."
-    return Guess(what, why, flags_text(settings))
-
-
-def _run_card(placement: Execution, options: ReportOptions, clock: _Clock) -> RunCard:
     date = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
     note = "; ".join(placement.notes)
-    return RunCard(
-        placement.provider, versions(), date, tuple(clock.steps), note, placement.cpu_nodes, options.run.exact
-    )
+    return RunCard(placement.provider, versions(), date, tuple(clock.steps), note, placement.cpu_nodes, looked.exact)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnxvis.measure.channels import ChannelStatistics
-    from onnxvis.show.page import Dim
 
-__all__ = ["channel_lines", "clean", "count", "number", "percent", "seconds", "shape", "shorten", "size"]
+__all__ = ["Dim", "channel_lines", "clean", "count", "number", "percent", "seconds", "shape", "shorten", "size"]
+
+Dim = int | str | None
+"""One dimension of a shape: a number, a symbol such as 'N', or None where nothing is known."""
 
 _MINUS = "−"
 
@@ -19,6 +22,8 @@ def clean(text: str, limit: int = 2000) -> str:
     if len(text) > limit:
         half = (limit - 1) // 2
         text = f"{text[: limit - 1 - half]}…{text[-half:]}"
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
 
 
@@ -77,22 +82,16 @@ def channel_lines(statistics: ChannelStatistics) -> str:
 
     The page shows this as it is and its script reads the same lines, so that the numbers stand on it once.
     """
-    lines = [f"{'channel':>7}{'min':>12}{'max':>12}{'mean':>12}{'std':>12}{'zeros %':>9}  remarks"]
-    columns = zip(
-        statistics.min.tolist(),
-        statistics.max.tolist(),
-        statistics.mean.tolist(),
-        statistics.std.tolist(),
-        (100 * statistics.zero_fraction).tolist(),
-        strict=True,
-    )
-    for index, (low, high, mean, std, zeros) in enumerate(columns):
-        line = f"{index:7d}{low:12.4g}{high:12.4g}{mean:12.4g}{std:12.4g}{zeros:9.1f}"
-        if statistics.dead[index]:
-            line += "  constant"
-        if statistics.nan[index] or statistics.inf[index]:
-            line += f"  {statistics.nan[index]} NaN, {statistics.inf[index]} infinite"
-        lines.append(line)
+    head = f"{'channel':>7}{'min':>12}{'max':>12}{'mean':>12}{'std':>12}{'zeros %':>9}  remarks"
+    numbers = (statistics.min, statistics.max, statistics.mean, statistics.std, 100 * statistics.zero_fraction)
+    columns = [range(len(statistics.min)), *(column.tolist() for column in numbers)]
+    flat = tuple(itertools.chain.from_iterable(zip(*columns, strict=True)))
+    # One formatting of all rows takes half the time of one for each.
+    lines = [head, *("\n%7d%12.4g%12.4g%12.4g%12.4g%9.1f" * len(columns[0]) % flat).split("\n")[1:]]
+    for index in statistics.dead.nonzero()[0].tolist():
+        lines[1 + index] += "  constant"
+    for index in (statistics.nan + statistics.inf).nonzero()[0].tolist():
+        lines[1 + index] += f"  {statistics.nan[index]} NaN, {statistics.inf[index]} infinite"
     return "\n".join(lines)
 
 

@@ -26,7 +26,7 @@
   seen.after = dead();
   const head = (label) => Array.from(document.querySelectorAll("#weights-table th")).find((h) => h.textContent === label);
   const column = (index) => Array.from(document.querySelectorAll("#weights-table tbody tr"), (r) => r.cells[index].textContent);
-  head("Min").click(); seen.up = column(7); head("Min").click(); seen.down = column(7);
+  head("Min").click(); seen.up = column(6); head("Min").click(); seen.down = column(6);
   const filter = find("#layers-filter");
   filter.value = "layer2 conv"; filter.dispatchEvent(new Event("input"));
   seen.kept = Array.from(document.querySelectorAll("#layers-table tbody tr:not([hidden])"), (r) => r.textContent);

@@ -12,7 +12,8 @@ HOSTILE = (
     "\n\r\t\x00\u202egnp.live\u2066\u200b "
 )
 LONG = HOSTILE + "x" * 60_000 + "END"
-_KEPT = {"colormap", "media_type", "level", "stretch"}
+_PATHS = {"mean_path", "band_path", "min_path", "max_path", "marker_path"}
+_KEPT = {"colormap", "media_type", "level", "stretch"} | _PATHS
 
 
 def _poison(value: Any, name: str = "") -> Any:

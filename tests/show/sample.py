@@ -7,15 +7,21 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from onnxvis.graph.kernels import Kernel
+from onnxvis.graph.weights import Quantization
 from onnxvis.measure.channels import channel_statistics
 from onnxvis.measure.statistics import summarise
+from onnxvis.measure.weights import WeightNumbers
 from onnxvis.show.colormap import palette
+from onnxvis.show.depth import depth_charts
+from onnxvis.show.kernels import draw_kernels
 from onnxvis.show.merge import merge, overlay
 from onnxvis.show.mosaic import mosaic, stretch
 from onnxvis.show.page import (
     Fact,
     Guess,
     InputCard,
+    KernelCard,
     LayerRow,
     LeftOut,
     MapCard,
@@ -28,7 +34,6 @@ from onnxvis.show.page import (
     Port,
     RunCard,
     Score,
-    WeightCard,
 )
 from onnxvis.show.png import encode_indexed, encode_jpeg, encode_rgb
 
@@ -124,25 +129,48 @@ def input_card(picture: NDArray[np.uint8], plan: tuple[tuple[str, int, int, int]
     )
 
 
-def weight_cards(count: int) -> tuple[WeightCard, ...]:
+def weight_cards(count: int) -> tuple[WeightNumbers, ...]:
+    """Kernels and biases; the third is a quantised one, its scale the bias before it, and hides in a Constant."""
     random = np.random.default_rng(3)
-    cards = []
+    cards: list[WeightNumbers] = []
     for index in range(count):
-        bias = index % 3 == 2
+        bias = index % 3 == 1
         values = random.standard_normal(64 if bias else 20_000) * (0.02 + 0.01 * (index % 5)) + 0.003 * (index % 4)
         if index % 5 == 4:
             values = random.laplace(0, 0.03, values.size)
+        quantised = index == 2
+        place, kind = f"layer{1 + index // 12}.{index // 6 % 2}", "bias" if bias else "weight"
         cards.append(
-            WeightCard(
-                name=f"layer{1 + index // 12}.{index // 6 % 2}.conv{1 + index % 2}.{'bias' if bias else 'weight'}",
-                role="bias" if bias else "kernel",
+            WeightNumbers(
+                name=f"{place}.conv{index}.{kind}",
+                role="bias" if bias else "conv kernel",
                 op="Conv",
+                storage="raw_data",
+                place="Constant k" if quantised else "",
                 shape=(64,) if bias else (64, 64, 3, 3),
-                dtype="float32",
+                dtype="int8" if quantised else "float32",
                 statistics=summarise(values.astype(np.float32)),
-                storage="initializer",
+                quantization=Quantization("int8", 0, 0, (cards[1].name,), "") if quantised else None,
+                steps=summarise(np.rint(values * 500).astype(np.int8)) if quantised else None,
             )
         )
+    return tuple(cards)
+
+
+def kernel_cards(weights: tuple[WeightNumbers, ...]) -> tuple[KernelCard, ...]:
+    """A picture for every kernel of `weights`; the first reads the input's colours, the second is 1 × 1."""
+    random = np.random.default_rng(4)
+    cards = []
+    for order, item in enumerate(item for item in weights if item.role == "conv kernel"):
+        size = 1 if order == 1 else 3
+        shape = (16, 3 if order == 0 else 8, size, size)
+        drawn = draw_kernels(random.standard_normal(shape), rgb=order == 0, limit=12)
+        label = f"{size} × {size} conv"
+        kernel = Kernel(
+            item.name, f"/conv{order}/Conv", "Conv", f"conv{order}_output", shape, 1, (1, 1), (1, 1),
+            "standard" if size > 1 else "pointwise", label, order == 0, order,
+        )  # fmt: skip
+        cards.append(KernelCard(kernel, drawn))
     return tuple(cards)
 
 
@@ -167,6 +195,7 @@ def sample_page(
 ) -> Page:
     """A whole page; `plan` lists the stages as name, channels, size and number of blocks."""
     picture = scene() if picture is None else picture
+    stored = weight_cards(weights)
     return Page(
         version="0.1.0",
         model=ModelCard(
@@ -193,7 +222,10 @@ def sample_page(
             provider_note="auto: no CUDA device was found, so the CPU ran it",
         ),
         inputs=(input_card(picture, plan),),
-        weights=weight_cards(weights),
+        weights=stored,
+        kernels=kernel_cards(stored),
+        kernels_note="At most 12 filters of a layer are shown; all: onnxvis weights resnet18.onnx -o DIR.",
+        depth=depth_charts(stored),
         layers=layer_rows(layers),
         guess=Guess(
             "imagenet, RGB, 224 × 224",

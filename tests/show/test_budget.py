@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from onnxvis.show.budget import Candidate, block_priorities, choose, page_bytes
+from onnxvis.show.budget import Candidate, block_priorities, choose, page_bytes, top_priority
 
 
 def test_stages_go_before_blocks_whatever_the_order() -> None:
@@ -38,10 +38,11 @@ def test_the_choice_keeps_the_budget_and_loses_nothing(items: list[tuple[int, in
 
 @pytest.mark.parametrize(
     ("blocks", "expected"),
-    [([2, 3], [[2, 1], [3, 4, 1]]), ([1, 0, 1], [[1], [], [1]]), ([], [])],
+    [([2, 3], [[3, 2], [4, 5, 2]]), ([1, 0, 1], [[2], [], [2]]), ([], [])],
 )
 def test_the_last_block_of_each_stage_goes_first(blocks: list[int], expected: list[list[int]]) -> None:
     assert block_priorities(blocks) == expected
+    assert top_priority("backbone") < min(map(top_priority, ("stem", "neck", "heads"))) < 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 300, 301])

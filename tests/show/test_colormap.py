@@ -5,6 +5,7 @@ import pytest
 
 from onnxvis.errors import UsageError
 from onnxvis.show.colormap import COLORMAPS, is_signed, palette
+from tests.show.make_palettes import tables
 
 # Read off matplotlib 3.11: (matplotlib.colormaps[name](index)[:3] * 255) rounded, at indices 3, 77 and 200.
 MATPLOTLIB = {
@@ -23,6 +24,10 @@ def test_palettes_are_matplotlibs(name: str) -> None:
     assert colours.shape == (256, 3)
     assert colours.dtype == np.uint8
     assert np.abs(colours[[3, 77, 200]].astype(int) - MATPLOTLIB[name]).max() <= 1
+
+
+def test_the_file_is_what_its_script_writes() -> None:
+    assert b"".join(palette(name).tobytes() for name in COLORMAPS) == tables()
 
 
 def test_palettes_cannot_be_changed_by_a_caller() -> None:

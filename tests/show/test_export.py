@@ -14,8 +14,10 @@ from onnxvis.errors import OutputError, UsageError
 from onnxvis.measure.activations import Activations
 from onnxvis.run.session import Execution
 from onnxvis.show.colormap import COLORMAPS, palette
-from onnxvis.show.export import ExportOptions, write_npz, write_pictures
+from onnxvis.show.export import ExportOptions, write_events, write_npz, write_pictures
 from onnxvis.show.mosaic import Stretch
+from onnxvis.show.tensorboard import EventFile
+from tests.show.test_tensorboard import events
 from tests.tiny import Array
 
 PLACEMENT = Execution("CPUExecutionProvider", (), ())
@@ -217,6 +219,44 @@ def test_folders_are_called_after_blocks(tmp_path: Path) -> None:
     write_pictures(found, "cat.png", {"t7": "stage3.block2"}, tmp_path, ExportOptions(), lambda done, of: None)
     assert (tmp_path / "007-stage3.block2/mosaic.png").exists()
     assert (tmp_path / "000-t0/merged.png").exists()
+
+
+def test_mosaics_alone(tmp_path: Path) -> None:
+    values = maps()
+    write(activations({"t": values}), tmp_path / "all")
+    write(activations({"t": values}), tmp_path / "few", ExportOptions(channels=False, upscale=64))
+    assert sorted(path.name for path in (tmp_path / "few/000-t").iterdir()) == ["merged.png", "mosaic.png"]
+    for name in ("000-t/merged.png", "000-t/mosaic.png", "index.json"):
+        assert (tmp_path / "few" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+
+
+def test_events_hold_the_same_pictures_and_every_histogram(tmp_path: Path) -> None:
+    values = {"t": maps(), "tokens": maps()[0], "u": maps(2), "labels": np.array(["cat"], dtype=object)}
+    options = ExportOptions("jet", "tensor", "max")
+    labels = {"u": "stage1"}
+    write_pictures(activations(values), "cat.png", labels, tmp_path / "out", options, lambda done, of: None)
+    with EventFile(tmp_path / "board") as file:
+        write_events(file, activations(values), labels, options, 4)
+    found = {value.tag: value for step, value in events(file.path) if step == 4}
+    pictures = {f"{kind}/{name}" for kind in ("mosaic", "merged") for name in ("t", "stage1_u")}
+    assert set(found) == pictures | {"activations/t", "activations/tokens", "activations/stage1_u"}
+    for name, folder in (("t", "000-t"), ("stage1_u", "001-stage1")):
+        for kind in ("mosaic", "merged"):
+            data = (tmp_path / "out" / folder / f"{kind}.png").read_bytes()
+            assert found[f"{kind}/{name}"].image.encoded_image_string == data
+    counts, edges = np.histogram(values["tokens"].astype(np.float64), 50)
+    assert list(found["activations/tokens"].histo.bucket) == counts.tolist()
+    np.testing.assert_allclose(list(found["activations/tokens"].histo.bucket_limit), edges[1:], rtol=1e-12)
+
+
+def test_written_again_other_files_stay(tmp_path: Path) -> None:
+    write(activations({"t": maps(0)}), tmp_path)
+    (tmp_path / "000-t/notes.txt").write_text("mine")
+    write(activations({"t": maps(1)}), tmp_path)
+    wanted = expected_indices(maps(1)[0, 0], maps(1), "channel", False)
+    np.testing.assert_array_equal(decoded(tmp_path / "000-t/channel-0000.png"), palette("viridis")[wanted])
+    assert (tmp_path / "000-t/notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000-t", "index.json"]
 
 
 def test_progress_counts_tensors(tmp_path: Path) -> None:

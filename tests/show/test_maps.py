@@ -9,6 +9,7 @@ import pytest
 from onnxvis.graph.load import Model, load
 from onnxvis.measure.activations import Activations, Probe
 from onnxvis.run.session import Execution, RunOptions
+from onnxvis.show.budget import Candidate, block_priorities, choose, page_bytes, top_priority
 from onnxvis.show.colormap import palette
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.mosaic import STRETCHES
@@ -150,11 +151,30 @@ def test_a_mosaic_larger_than_the_page_is_not_kept(model: Model, found: Activati
     whole = every(map_cards(model, found, None, GRAY))
     sizes = {card.name: -(-len(card.mosaic.png) // 3) * 4 for card in whole if card.mosaic}
     limit = sorted(sizes.values())[len(sizes) // 2]
-    for card in every(map_cards(model, found, None, GRAY, limit)):
+    for card in map_cards(model, found, None, GRAY, limit):
         assert (card.mosaic is None) == (sizes[card.name] > limit)
         assert card.left_out_bytes == (sizes[card.name] if sizes[card.name] > limit else 0)
         assert ("larger than the page's budget" in card.left_out) == (card.mosaic is None)
         assert card.statistics is not None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8, 0.95, 1.0])
+def test_blocks_that_the_page_has_room_for_are_drawn(model: Model, found: Activations, share: float) -> None:
+    whole = map_cards(model, found, None, GRAY)
+    rows = block_priorities([len(card.children) for card in whole])
+    candidates = [
+        Candidate(card.name, priority, page_bytes(len(card.mosaic.png)))
+        for top, row in zip(whole, rows, strict=True)
+        for card, priority in zip((top, *top.children), (top_priority(top.part), *row), strict=True)
+        if card.mosaic
+    ]
+    limit = share * sum(candidate.size for candidate in candidates)
+    fitting = {candidate.name for candidate in choose(candidates, int(limit)).chosen}
+    cards = every(map_cards(model, found, None, GRAY, limit))
+    assert fitting <= {card.name for card in cards if card.mosaic}
+    assert all(card.statistics and card.left_out_bytes and card.left_out for card in cards if not card.mosaic)
+    if share == 0:
+        assert not any(card.mosaic for card in cards)
 
 
 def test_clipped_values_are_counted(model: Model, found: Activations) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from onnxvis.show.colormap import palette
-from onnxvis.show.png import encode_indexed, encode_jpeg, encode_rgb
+from onnxvis.show.png import encode_each, encode_indexed, encode_jpeg, encode_rgb, encode_rgba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,6 +51,23 @@ def test_the_palette_can_be_swapped_in_place() -> None:
     assert bytes(data) == encode_indexed(indices, palette("magma"))
 
 
+@pytest.mark.parametrize("size", [(1, 1), (13, 13), (52, 52), (60, 60), (3, 5000), (300, 301)])
+def test_each_of_many_is_what_it_would_be_alone(size: tuple[int, int]) -> None:
+    pictures = RNG.integers(0, 40, (70, *size), dtype=np.uint8)[::2, ::-1]
+    made = list(encode_each(pictures, palette("jet")))
+    assert len(made) == 35
+    for data, indices in zip(made, pictures, strict=True):
+        by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert by_opencv is not None
+        assert np.array_equal(by_opencv[:, :, ::-1], palette("jet")[indices])
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.verify()
+        with Image.open(io.BytesIO(data)) as picture:
+            assert np.array_equal(np.asarray(picture), indices)
+        # No file takes more blocks of a disk than a compressed one.
+        assert -(-len(data) // 4096) <= -(-len(encode_indexed(indices, palette("jet"))) // 4096)
+
+
 @pytest.mark.parametrize(
     "indices", [np.zeros((2, 2, 3), np.uint8), np.zeros((2, 2), np.int32), np.zeros((0, 4), np.uint8)]
 )
@@ -62,6 +79,16 @@ def test_other_arrays_are_refused(indices: NDArray[Any]) -> None:
 def test_a_short_palette_is_refused() -> None:
     with pytest.raises(ValueError, match="palette"):
         encode_indexed(np.zeros((2, 2), np.uint8), palette("gray")[:16])
+    with pytest.raises(ValueError, match="palette"):
+        next(encode_each(np.zeros((1, 2, 2), np.uint8), palette("gray")[:16]))
+
+
+@pytest.mark.parametrize(
+    "pictures", [np.zeros((2, 2), np.uint8), np.zeros((1, 2, 2), np.int8), np.zeros((1, 0, 2), "u1")]
+)
+def test_many_of_another_kind_are_refused(pictures: NDArray[Any]) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        next(encode_each(pictures, palette("gray")))
 
 
 def test_rgb_is_lossless_and_jpeg_is_near() -> None:
@@ -73,3 +100,15 @@ def test_rgb_is_lossless_and_jpeg_is_near() -> None:
         assert np.abs(np.asarray(decoded).astype(int) - picture).mean() < 3
     with pytest.raises(ValueError, match="uint8"):
         encode_rgb(picture[:, :, 0])
+
+
+def test_pictures_with_clear_parts_are_lossless() -> None:
+    picture = RNG.integers(0, 256, (23, 31, 4), dtype=np.uint8)
+    data = encode_rgba(picture)
+    with Image.open(io.BytesIO(data)) as by_pillow:
+        assert np.array_equal(np.asarray(by_pillow), picture)
+    by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert by_opencv is not None
+    assert np.array_equal(by_opencv[:, :, [2, 1, 0, 3]], picture)
+    with pytest.raises(ValueError, match=r"\(H, W, 4\)"):
+        encode_rgba(picture[:, :, :3])

@@ -4,20 +4,23 @@ import base64
 import hashlib
 import re
 from dataclasses import replace
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 
 from onnxvis.errors import UsageError
+from onnxvis.measure.statistics import summarise
+from onnxvis.show.colormap import palette
 from onnxvis.show.mosaic import STRETCHES, Stretch
 from onnxvis.show.mosaic import stretch as stretch_maps
 from onnxvis.show.page import OutputCard, Page, Score
-from onnxvis.show.render import render
+from onnxvis.show.render import Press, render, warm
 from tests.show.hostile import HOSTILE, hostile_page
 from tests.show.sample import feature_maps, sample_page, scene
 
-VOID = {"meta", "link", "img", "input", "br", "rect", "path"}
+VOID = {"meta", "link", "img", "input", "br"}
 
 
 class Reader(HTMLParser):
@@ -230,3 +233,160 @@ def test_the_ends_of_the_colours_are_on_the_page(stretch: Stretch, symmetric: bo
 
 def test_each_channels_own_range_is_not_said_twice() -> None:
     assert "data-ends=" not in render(sample_page()).split("</script>", 1)[1]
+
+
+def cells(html: str, row: int) -> list[str]:
+    """The texts of one row of the table of weights, as a browser would join them."""
+    (found,) = re.findall(rf'<tr id="w{row}">(.*?)</tr>', html, re.DOTALL)
+    return [unescape(re.sub(r"<[^>]*>", " ", cell)).strip() for cell in found.split("</td>")[:-1]]
+
+
+def number_in(shown: str) -> float:
+    return float(shown.replace("−", "-"))
+
+
+def test_every_weight_has_its_numbers_beside_its_histogram() -> None:
+    page = sample_page(weights=9)
+    html = render(page)
+    for row, item in enumerate(page.weights, 1):
+        name, _, role, shape, *numbers = cells(html, row)
+        s = item.statistics
+        assert name.startswith(item.name)
+        assert role.split() == [*item.role.split(), "Conv"]
+        assert shape.split() == [*" × ".join(map(str, item.shape)).split(), item.dtype, "·", "raw_data"]
+        np.testing.assert_allclose([number_in(text) for text in numbers[:4]], (s.mean, s.std, s.min, s.max), rtol=5e-3)
+        assert f"{s.zero_fraction:.0%}".replace("%", " %") == numbers[4]
+    (path,) = re.findall(r'<tr id="w1">.*?<path d="([^"]*)"/></svg>', html, re.DOTALL)
+    counts = page.weights[0].statistics.counts
+    heights = [40 - int(top) for top in re.findall(r"V(\d+)h2", path)]
+    np.testing.assert_allclose(heights, 40 * counts / counts.max(), atol=1)
+
+
+def test_a_quantised_weight_shows_codes_scales_and_its_place() -> None:
+    page = sample_page()
+    item, scales = page.weights[2], page.weights[1].statistics
+    assert item.steps is not None
+    name = cells(render(page), 3)[0]
+    said = re.search(r"int8 codes ([−\d]+)…([−\d]+), (\d+) scales ([−.\d]+)…([−.\d]+)", name)
+    assert said
+    wanted = (item.steps.min, item.steps.max, 64, scales.min, scales.max)
+    np.testing.assert_allclose([number_in(text) for text in said.groups()], wanted, rtol=5e-3)
+    assert re.search(r"in\s+Constant k", name)
+    one = replace(page.weights[1], statistics=summarise(np.array([0.0123])))
+    again = replace(page, weights=(page.weights[0], one, item))
+    assert ", scale 0.0123" in cells(render(again), 3)[0]
+    assert "codes −" in cells(render(replace(page, weights=(item,))), 1)[0]
+
+
+def test_many_bins_are_drawn_joined() -> None:
+    item = sample_page().weights[0]
+    values = np.random.default_rng(0).standard_normal(5000)
+    many = replace(item, statistics=summarise(values, 1000))
+    html = render(replace(sample_page(), weights=(many,)))
+    (path,) = re.findall(r'<tr id="w1">.*?<path d="([^"]*)"/></svg>', html, re.DOTALL)
+    heights = [40 - int(top) for top in re.findall(r"V(\d+)h2", path)]
+    joined = np.array([many.statistics.counts[start : start + 8].sum() for start in range(0, 1000, 8)])
+    np.testing.assert_allclose(heights, 40 * joined / joined.max(), atol=1)
+
+
+@pytest.mark.parametrize(("values", "place"), [((-1.0, 3.0), 25), ((1.0, 2.0), None), ((-2.0, -1.0), None)])
+def test_zero_is_marked_in_a_histogram_that_spans_it(values: tuple[float, ...], place: int | None) -> None:
+    item = replace(sample_page().weights[0], statistics=summarise(np.array(values)))
+    html = render(replace(sample_page(), weights=(item,)))
+    marks = re.findall(r'<path class="zero" d="M(\d+) 0V40"/>', html)
+    assert marks == ([] if place is None else [str(place)])
+
+
+def test_kernels_are_the_pictures_byte_for_byte() -> None:
+    page = sample_page()
+    html = render(page)
+    figures = re.findall(r'<figure class="kernel( first)?" id="k\d+">(.*?)</figure>', html, re.DOTALL)
+    assert [bool(first) for first, _ in figures] == [card.kernel.reads_picture for card in page.kernels]
+    for card, (first, figure) in zip(page.kernels, figures, strict=True):
+        (png, width, height), *more = re.findall(r'base64,([^"]*)" width="(\d+)" height="(\d+)"', figure)
+        assert not more
+        assert base64.b64decode(png) == card.drawn.png
+        scale = int(width) / card.drawn.width
+        assert scale == int(scale) == int(height) / card.drawn.height >= 1
+        assert int(width) <= (560 if first else 244)
+        shown = unescape(re.sub(r"<[^>]*>", " ", figure))
+        assert card.kernel.label in shown
+        assert card.drawn.what in shown
+        assert "first 12 of 16 filters" in shown
+        assert ("ramp" in figure) == bool(np.isfinite(card.drawn.high))
+    assert "all: onnxvis weights resnet18.onnx -o DIR" in html
+
+
+def test_weights_and_their_kernels_lead_to_each_other() -> None:
+    page = sample_page()
+    html = render(page)
+    for place, card in enumerate(page.kernels, 1):
+        row = [item.name for item in page.weights].index(card.kernel.weight) + 1
+        (figure,) = re.findall(rf'<figure [^>]*id="k{place}">(.*?)</figure>', html, re.DOTALL)
+        assert f'href="#w{row}"' in figure
+        assert f'href="#k{place}"' in re.findall(rf'<tr id="w{row}">.*?</tr>', html, re.DOTALL)[0]
+    read(replace(page, weights=page.weights[:1]))
+    assert 'href="#w2"' not in render(replace(page, weights=page.weights[:1]))
+
+
+def test_the_scales_of_kernels_have_the_colours_of_the_pictures() -> None:
+    html = render(sample_page())
+    for name, colormap in (("signed", "coolwarm"), ("norm", "viridis")):
+        (ramp,) = re.findall(rf'<linearGradient id="ramp-{name}">(.*?)</linearGradient>', html)
+        stops = re.findall(r'offset="(\d+)%" stop-color="#(\w{6})"', ramp)
+        assert (stops[0][0], stops[-1][0]) == ("0", "100")
+        for offset, colour in stops:
+            near = palette(colormap)[round(255 * int(offset) / 100)].astype(int)
+            assert np.abs(near - list(bytes.fromhex(colour))).max() <= 3
+
+
+def test_charts_over_depth_have_a_tooltip_a_layer() -> None:
+    page = sample_page(weights=9)
+    html = render(page)
+    figures = re.findall(r'<figure class="chart">(.*?)</figure>', html, re.DOTALL)
+    for chart, figure in zip(page.depth, figures, strict=True):
+        titles = [unescape(title) for title in re.findall(r"<title>(.*?)</title>", figure)]
+        assert titles == [point.label for point in chart.points]
+        assert f'class="mean" d="{chart.mean_path}"' in figure
+        assert [unescape(text) for text in re.findall(r"<text [^>]*>(.*?)</text>", figure)] == [
+            tick.label for tick in chart.ticks
+        ]
+
+
+def test_a_page_without_weights_has_no_section_for_them() -> None:
+    page = replace(sample_page(), weights=(), kernels=(), kernels_note="", depth=())
+    reader = read(page)
+    assert not [a for _, a in reader.elements if a.get("id") in ("weights", "kernels", "depth", "weights-table")]
+
+
+def test_a_press_renders_what_a_fresh_one_would() -> None:
+    press, page = Press(), sample_page()
+    others = (
+        page,
+        replace(page, weights=page.weights[:2]),
+        replace(page, kernels=page.kernels[1:]),
+        replace(page, layers=page.layers[:3], layers_note="cut"),
+        replace(page, inputs=page.inputs * 2),
+        page,
+    )
+    for other in others:
+        assert press.render(other) == render(other)
+
+
+def test_the_weights_of_a_deep_network_stay_light() -> None:
+    page = replace(sample_page(weights=520), inputs=(), layers=())
+    assert len(page.weights) == 520
+    assert len(page.kernels) == 347
+    without = replace(page, weights=(), kernels=(), kernels_note="", depth=())
+    pictures = sum(len(base64.b64encode(card.drawn.png)) for card in page.kernels)
+    assert len(render(page).encode()) - len(render(without).encode()) - pictures < 900_000
+
+
+def test_warming_compiles_every_template(monkeypatch: pytest.MonkeyPatch) -> None:
+    warm()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("a template was compiled again")
+
+    monkeypatch.setattr("jinja2.Environment.compile", fail)
+    assert render(sample_page())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from onnxvis.show.colormap import palette
-from onnxvis.show.sheet import titled_sheet
+from onnxvis.show.sheet import drawable, fitted, font, titled_sheet
 from tests.tiny import Array
 
 
@@ -77,3 +77,29 @@ def test_the_page_is_wide_enough_for_its_title() -> None:
 @pytest.mark.parametrize("title", ["", "\u202e猫🐈", "<b>"])
 def test_any_title(title: str) -> None:
     assert len(places(sheet(indices(4), title), 4)) == 4
+
+
+def test_signs_that_the_font_lacks_are_replaced() -> None:
+    assert drawable("3 × 3: −0.5 – 1 ± 2 · ok") == "3 x 3: -0.5 - 1 ± 2 · ok"
+    assert drawable("猫 é") == "? ?"
+    everything = "".join(map(chr, range(32, 0x2600)))
+    missing = bytes(font(20).getmask("\uffff"))
+    drawn = set(drawable(everything))
+    assert len(drawn) > 90
+    assert not {sign for sign in drawn if bytes(font(20).getmask(sign)) == missing and not sign.isspace()}
+
+
+@pytest.mark.parametrize("width", [0, 150, 300])
+@pytest.mark.parametrize("text", ["", "W" * 500, "i" * 500, "a\nb" * 99, "first" + "猫" * 200 + "last"])
+def test_texts_are_cut_to_a_width(text: str, width: int) -> None:
+    line = fitted(text, 15, width)
+    assert font(15).getlength(line) <= width or len(line) == 8
+    assert line.isprintable()
+    longer = fitted(text, 15, width + 60)
+    assert font(15).getlength(longer) >= font(15).getlength(line)
+
+
+def test_a_text_that_fits_stays_whole() -> None:
+    assert fitted("layer1.0.conv1.weight", 15, 300) == "layer1.0.conv1.weight"
+    cut = fitted("first" + "-" * 200 + "last", 15, 200)
+    assert (cut[:5], cut[-4:]) == ("first", "last")
