@@ -8,14 +8,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onnxvis.api import activations, expose, read_input, report
+    from onnxvis.api import activations, expose, read_input, report, weights
     from onnxvis.errors import OnnxvisError
     from onnxvis.graph.load import Model, load
     from onnxvis.graph.receptive import receptive_field
+    from onnxvis.measure.activations import Activations
+    from onnxvis.measure.weights import WeightTable
 
 __all__ = [
+    "Activations",
     "Model",
     "OnnxvisError",
+    "WeightTable",
     "__version__",
     "activations",
     "expose",
@@ -23,18 +27,23 @@ __all__ = [
     "read_input",
     "receptive_field",
     "report",
+    "weights",
 ]
 
 _HOMES = {
+    "Activations": "onnxvis.measure.activations",
     "Model": "onnxvis.graph.load",
     "OnnxvisError": "onnxvis.errors",
+    "WeightTable": "onnxvis.measure.weights",
     "activations": "onnxvis.api",
     "expose": "onnxvis.api",
     "load": "onnxvis.graph.load",
     "read_input": "onnxvis.api",
     "receptive_field": "onnxvis.graph.receptive",
     "report": "onnxvis.api",
+    "weights": "onnxvis.api",
 }
+_SHOWN_BY = {"Activations": "activations_html", "Model": "model_html", "WeightTable": "weights_html"}
 
 
 def __getattr__(name: str) -> Any:
@@ -45,7 +54,27 @@ def __getattr__(name: str) -> Any:
 
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value
+    _show_in_notebooks()
     return value
+
+
+def _show_in_notebooks() -> None:
+    """Let the results whose modules are imported draw themselves: what stands left of `show` need not know it."""
+    import sys
+
+    for name, drawing in _SHOWN_BY.items():
+        kind = getattr(sys.modules.get(_HOMES[name]), name, None)
+        if kind is not None and not hasattr(kind, "_repr_html_"):
+            kind._repr_html_ = _html_by(drawing)
+
+
+def _html_by(drawing: str) -> Any:
+    def _repr_html_(self: object) -> str:
+        from onnxvis.show import notebook
+
+        return str(getattr(notebook, drawing)(self))
+
+    return _repr_html_
 
 
 def __dir__() -> list[str]:

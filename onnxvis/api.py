@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxvis.graph.choose import choose_weights
 from onnxvis.graph.load import Model, load
 from onnxvis.graph.select import select
 from onnxvis.measure.activations import Activations, Probe
+from onnxvis.measure.weights import WeightTable, measure_weights
 from onnxvis.rewrite.expose import Exposed
 from onnxvis.rewrite.expose import expose as _expose
 from onnxvis.run.flags import PreprocessFlags
@@ -21,7 +23,7 @@ from onnxvis.run.session import RunOptions
 if TYPE_CHECKING:
     from onnxvis.show.report import ReportOptions
 
-__all__ = ["activations", "expose", "read_input", "report"]
+__all__ = ["activations", "expose", "read_input", "report", "weights"]
 
 Feeds = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -59,6 +61,16 @@ def expose(model: Model | Path | str, tensors: Iterable[str], *, only: bool = Fa
     """A new model that also returns `tensors` (names, patterns, blocks or scopes): see `rewrite.expose.expose`."""
     opened = _opened(model)
     return _expose(opened, select(opened, tensors).tensors, only=only)
+
+
+def weights(model: Model | Path | str, *, bins: int = 50, names: Iterable[str] | None = None) -> WeightTable:
+    """Every weight's statistics and histogram of `bins` bins, in file order; `names`: these alone.
+
+    `names` are weights, patterns (`*bias`), roles (`conv kernel`) or scopes, see `graph.choose.choose_weights`.
+    Raises TensorNotFound, InputError, ModelError.
+    """
+    opened = _opened(model)
+    return measure_weights(opened, bins=bins, names=None if names is None else choose_weights(opened, names))
 
 
 def report(

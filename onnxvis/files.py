@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,16 @@ from typing import BinaryIO
 
 from onnxvis.errors import OutputError
 
-__all__ = ["atomic_writer", "check_target", "one_line", "refuse_overwriting", "safe_name", "sha256", "write_atomic"]
+__all__ = [
+    "atomic_writer",
+    "check_target",
+    "one_line",
+    "refuse_overwriting",
+    "safe_name",
+    "sha256",
+    "write_atomic",
+    "write_many",
+]
 
 _RESERVED = re.compile(r"^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
@@ -59,6 +69,55 @@ def write_atomic(path: Path | str, data: bytes) -> None:
     """Write `data` to `path`, whole or not at all. Raises OutputError."""
     with atomic_writer(path) as stream:
         stream.write(data)
+
+
+def write_many(folder: Path | str, contents: Iterable[tuple[str, bytes]]) -> None:
+    """Write each (name, data) of `contents` to a file of that name in `folder`: each whole or not at all, and none
+    before all are made. Files of other names that stand there stay.
+
+    The files are made in a temporary folder beside it, which becomes `folder` in one step where there is none yet:
+    that costs a fraction of a temporary file for each. Names must be plain file names. Raises OutputError.
+    """
+    target = Path(folder).resolve() if Path(folder).is_symlink() else Path(folder)
+    check_target(target / "file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=".onnxvis-", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise OutputError(f"cannot write {one_line(target)}: {error.strerror}") from error
+    try:
+        names = [_write_new(temporary, name, data) for name, data in contents]
+        temporary.chmod(0o777 & ~_umask())
+        _move_all(temporary, target, names)
+    except OSError as error:
+        raise OutputError(f"cannot write in {one_line(target)}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_new(folder: Path, name: str, data: bytes) -> str:
+    descriptor = os.open(
+        f"{folder}{os.sep}{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666
+    )
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    finally:
+        os.close(descriptor)
+    return name
+
+
+def _move_all(source: Path, target: Path, names: Iterable[str]) -> None:
+    if not target.exists():
+        source.rename(target)
+        return
+    for name in names:
+        if (target / name).is_symlink():
+            write_atomic(target / name, (source / name).read_bytes())
+        else:
+            check_target(target / name)
+            (source / name).replace(target / name)
 
 
 def refuse_overwriting(

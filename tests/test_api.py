@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
 import onnxvis
 from onnxvis.errors import InputError, TensorNotFound
@@ -63,6 +64,26 @@ def test_activations_from_every_kind_of_source(path: Path, tmp_path: Path) -> No
 def test_activations_of_tensors_that_are_not_there(path: Path) -> None:
     with pytest.raises(TensorNotFound, match="nearest"):
         onnxvis.activations(path, FEED, ["stage3"])
+
+
+def test_weights(path: Path) -> None:
+    stored = {item.name: numpy_helper.to_array(item) for item in onnx.load(path).graph.initializer}
+    table = onnxvis.weights(path, bins=12)
+    assert [item.name for item in table.weights] == list(stored)
+    for item in table.weights:
+        values = stored[item.name].astype(np.float64)
+        assert item.statistics.counts.tolist() == np.histogram(values, 12)[0].tolist()
+        assert item.statistics.mean == pytest.approx(values.mean(), rel=1e-12, abs=1e-15)
+        assert item.statistics.std == pytest.approx(values.std(ddof=1), rel=1e-12)
+    chosen = onnxvis.weights(onnxvis.load(path), names=["fully connected weight", "stage1.*.bias"])
+    assert [item.name for item in chosen.weights] == [
+        f"stage1.{n}.bias" for n in ("first", "x.a", "x.b", "y.a", "y.b")
+    ] + ["fc.weight"]
+    assert onnxvis.weights(path, names=[]).weights == ()
+    with pytest.raises(TensorNotFound, match="nearest"):
+        onnxvis.weights(path, names=["fc.weigth"])
+    with pytest.raises(InputError, match="bins"):
+        onnxvis.weights(path, bins=0)
 
 
 def test_expose(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxvis.errors import OutputError
-from onnxvis.files import atomic_writer, one_line, safe_name, sha256, write_atomic
+from onnxvis.files import atomic_writer, one_line, safe_name, sha256, write_atomic, write_many
 
 SAFE = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -145,3 +146,66 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(OutputError, match="is not a folder"):
         write_atomic(tmp_path / "file" / "below" / "report.html", b"new")
+
+
+def test_many_files_become_a_folder_in_one_step(tmp_path: Path) -> None:
+    contents = {f"channel-{number}.png": bytes([number]) * number for number in range(20)}
+    folder = tmp_path / "new" / "maps"
+
+    def made() -> Iterator[tuple[str, bytes]]:
+        for name, data in contents.items():
+            assert not folder.exists()
+            yield name, data
+
+    write_many(folder, made())
+    assert {item.name: item.read_bytes() for item in folder.iterdir()} == contents
+    assert [item.name for item in folder.parent.iterdir()] == ["maps"]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o777 & ~umask
+    assert stat.S_IMODE((folder / "channel-1.png").stat().st_mode) == 0o666 & ~umask
+
+
+def test_many_files_replace_their_like_and_leave_the_rest(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "maps", tmp_path / "elsewhere"
+    folder.mkdir()
+    for path in (folder / "a", folder / "mine", elsewhere):
+        path.write_bytes(b"old")
+    (folder / "link").symlink_to(elsewhere)
+    write_many(str(folder), [("a", b"1"), ("b", b"2"), ("link", b"3")])
+    found = {item.name: item.read_bytes() for item in folder.iterdir()}
+    assert found == {"a": b"1", "b": b"2", "link": b"3", "mine": b"old"}
+    assert (folder / "link").is_symlink()
+    assert elsewhere.read_bytes() == b"3"
+    through = tmp_path / "through"
+    through.symlink_to(folder)
+    write_many(through, [("a", b"4")])
+    assert (folder / "a").read_bytes() == b"4"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["elsewhere", "maps", "through"]
+
+
+def test_an_error_midway_writes_none_of_many(tmp_path: Path) -> None:
+    folder = tmp_path / "maps"
+
+    def broken() -> Iterator[tuple[str, bytes]]:
+        yield "a", b"new"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_many(folder, broken())
+    assert not list(tmp_path.iterdir())
+    folder.mkdir()
+    (folder / "a").write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt):
+        write_many(folder, broken())
+    assert [item.name for item in tmp_path.iterdir()] == ["maps"]
+    assert (folder / "a").read_bytes() == b"old"
+
+
+def test_where_many_files_cannot_go(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    (tmp_path / "maps" / "a").mkdir(parents=True)
+    for folder, words in (("file", "is not a folder"), ("file/in", "is not a folder"), ("maps", "it is a folder")):
+        with pytest.raises(OutputError, match=words):
+            write_many(tmp_path / folder, [("a", b"")])
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "maps"]

@@ -13,10 +13,13 @@ from onnxvis.errors import UsageError
 from onnxvis.files import check_target
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from onnxvis.graph.load import Model
     from onnxvis.graph.select import Selection
     from onnxvis.measure.activations import Activations
     from onnxvis.run.inputs import PreparedInput
+    from onnxvis.show.tensorboard import EventFile
 
 __all__ = ["add_arguments", "run"]
 
@@ -24,7 +27,7 @@ MAX_UPSCALE = 4096
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`onnxvis features MODEL INPUT [--tensor NAME ...] (-o DIR | --npz FILE)`."""
+    """`onnxvis features MODEL INPUT [--tensor NAME ...] (-o DIR | --npz FILE | --tensorboard DIR)`."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument("input", metavar="INPUT", help="a picture, a folder of pictures, an .npy or .npz array")
     parser.add_argument(
@@ -34,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="write pictures to this folder")
     parser.add_argument("--npz", metavar="FILE", type=Path, help="write arrays, each under its tensor's name")
+    parser.add_argument(
+        "--tensorboard", metavar="DIR", type=Path,
+        help="write histograms, mosaics and merged maps to a TensorBoard event file in this folder, a step an input",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mosaics", action="store_true", help="only mosaic.png and merged.png for each tensor, no file a channel"
+    )
     parser.add_argument(
         "--first",
         metavar="N",
@@ -92,8 +102,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> None:
-    if options.output is None and options.npz is None:
-        raise UsageError("say where to: -o DIR for pictures, --npz FILE for arrays")
+    if options.output is None and options.npz is None and options.tensorboard is None:
+        raise UsageError("say where to: -o DIR for pictures, --npz FILE for arrays, --tensorboard DIR for TensorBoard")
+    if options.mosaics and (options.first or options.upscale):
+        raise UsageError("--mosaics writes no single channels; leave out --first and --upscale, or --mosaics")
     for name in ("first", "columns", "upscale"):
         if getattr(options, name) < 0:
             raise UsageError(f"--{name} {getattr(options, name)} is below 0")
@@ -101,8 +113,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--upscale {options.upscale} is above {MAX_UPSCALE} pixels a side")
     if not options.input:
         raise UsageError("INPUT is empty; name a picture, a folder or an array")
-    if options.output is not None:
-        check_target(options.output / "index.json")
+    for folder in (options.output, options.tensorboard):
+        if folder is not None:
+            check_target(folder / "index.json")
     if options.npz is not None and Path(options.input).is_dir():
         raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
 
@@ -115,32 +128,47 @@ def _write_all(
     progress: Progress,
 ) -> None:
     from onnxvis.files import safe_name
-    from onnxvis.show.export import ExportOptions, write_npz, write_pictures
+    from onnxvis.show.export import ExportOptions, write_events, write_npz, write_pictures
 
     labels = _labels(model, selection)
     how = ExportOptions(
-        options.colormap, options.stretch, options.merge, options.first, options.columns, options.upscale
-    )
+        options.colormap, options.stretch, options.merge, options.first, options.columns, options.upscale,
+        channels=not options.mosaics,
+    )  # fmt: skip
     several = Path(options.input).is_dir()
     told: set[str] = set()
 
     def report(done: int, of: int) -> None:
         progress("writing maps", done, of)
 
-    for number, (item, found) in enumerate(runs):
-        for note in _notes(item):
-            if note not in told:
-                progress.tell(note)
-        told.update(_notes(item))
-        if options.npz is not None:
-            write_npz(options.npz, found.values)
-            progress.result(options.npz)
-        if options.output is None:
-            continue
-        folder = options.output / f"{number:03d}-{safe_name(Path(item.path).name)}" if several else options.output
-        for reason in write_pictures(found, item.path, labels, folder, how, report):
-            progress.tell(f"passed over: {reason}, no feature map; --npz writes it", always=True)
-        progress.result(folder)
+    with _events(options) as events:
+        for number, (item, found) in enumerate(runs):
+            for note in _notes(item):
+                if note not in told:
+                    progress.tell(note)
+            told.update(_notes(item))
+            if options.npz is not None:
+                write_npz(options.npz, found.values)
+                progress.result(options.npz)
+            if events is not None:
+                write_events(events, found, labels, how, number)
+            if options.output is None:
+                continue
+            folder = options.output / f"{number:03d}-{safe_name(Path(item.path).name)}" if several else options.output
+            for reason in write_pictures(found, item.path, labels, folder, how, report):
+                progress.tell(f"passed over: {reason}, no feature map; --npz writes it", always=True)
+            progress.result(folder)
+    if events is not None:
+        progress.result(events.path)
+
+
+def _events(options: argparse.Namespace) -> AbstractContextManager[EventFile | None]:
+    """The event file that is asked for, or nothing."""
+    from contextlib import nullcontext
+
+    from onnxvis.show.tensorboard import EventFile
+
+    return EventFile(options.tensorboard) if options.tensorboard is not None else nullcontext()
 
 
 def _notes(item: PreparedInput) -> tuple[str, ...]:

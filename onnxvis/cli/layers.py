@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from onnxvis.graph.blocks import Block
     from onnxvis.graph.load import Model
 
-__all__ = ["add_arguments", "describe", "run"]
+__all__ = ["add_arguments", "run"]
 
 _NAME_WIDTH = 60
 
@@ -29,58 +29,12 @@ def run(options: argparse.Namespace) -> int:
 
     model = load(Path(options.model))
     if options.json:
-        print(json.dumps(describe(model), indent=1))
+        from onnxvis.show.data import describe_layers
+
+        print(json.dumps(describe_layers(model), indent=1))
     else:
         _print_table(model, options.all)
     return 0
-
-
-def describe(model: Model) -> dict[str, Any]:
-    """What `--json` prints: the model, its stages, and every tensor with its place.
-
-    A tensor that a local function makes has an "origin", the name by which it can be asked for as well.
-    """
-    from onnxvis.graph import cost
-    from onnxvis.version import __version__
-
-    return {
-        "schema_version": 1,
-        "onnxvis_version": __version__,
-        "model": {
-            "path": str(model.path),
-            "sha256": model.sha256,
-            "producer": model.producer,
-            "opset": model.opset,
-            "parameters": cost.parameters(model),
-            "macs": cost.macs(model.view),
-            "inputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.inputs],
-            "outputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.outputs],
-            "assumed_shapes": {name: list(shape) for name, shape in model.assumed_shapes.items()},
-        },
-        "stages": [_stage(stage) for stage in model.stages()],
-        "parts": [{"name": part.name, "kind": part.kind, "output": part.output} for part in model.parts],
-        "tensors": [
-            {
-                **_port(t.name, t.shape, t.dtype),
-                "op": t.op,
-                "part": t.part,
-                "stage": t.stage,
-                "block": t.block,
-                **({"origin": model.function_names[t.name]} if t.name in model.function_names else {}),
-            }
-            for t in model.tensors()
-        ],
-    }
-
-
-def _port(name: str, shape: object, dtype: str) -> dict[str, Any]:
-    return {"name": name, "shape": shape, "dtype": dtype}
-
-
-def _stage(stage: Block) -> dict[str, Any]:
-    blocks = [{"name": block.name, "kind": block.kind, "output": block.output} for block in stage.children]
-    sizes = {"channels": stage.channels, "height": stage.height, "width": stage.width}
-    return {"name": stage.name, "output": stage.output, **sizes, "blocks": blocks}
 
 
 def _print_table(model: Model, every: bool) -> None:

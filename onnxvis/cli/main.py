@@ -26,6 +26,7 @@ COMMANDS = {
     "report": "one offline HTML page that shows a model from the inside",
     "layers": "the stages, blocks and tensors of a model, as a table or as JSON",
     "features": "feature maps of any tensors as pictures, or as arrays",
+    "weights": "the numbers and histogram of every weight, and the kernels as pictures",
     "expose": "a copy of a model that also returns the tensors you name, for any runtime",
     "doctor": "what is installed, which devices can be used, and what is wrong with that",
 }
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser = argparse.ArgumentParser(prog=f"onnxvis {name}", description=what, allow_abbrev=False)
         command.add_arguments(parser)
         _print_anything()
-        code = int(command.run(parser.parse_args(given[1:])))
+        options = parser.parse_args(given[1:])
+        _use_one_heap()
+        code = int(command.run(options))
         sys.stdout.flush()
         return code
     except OnnxvisError as error:
@@ -87,6 +90,12 @@ def _without_command(given: Sequence[str]) -> int:
     parser.add_argument("command", choices=list(COMMANDS), metavar="COMMAND", help=argparse.SUPPRESS)
     parser.parse_args(given[:1])
     return OnnxvisError.exit_code
+
+
+def _use_one_heap() -> None:
+    from onnxvis.run.memory import use_one_heap
+
+    use_one_heap()
 
 
 def _nowhere() -> io.TextIOWrapper:

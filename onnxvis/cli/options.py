@@ -19,6 +19,7 @@ __all__ = [
     "add_look_options",
     "add_quiet",
     "add_run_options",
+    "check_threads",
     "command_line",
     "preprocess_flags",
     "run_options",
@@ -76,7 +77,12 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads of one operation; 0: one a core (default: %(default)s)",
     )
-    group.add_argument("--exact", action="store_true", help="run what is exposed with every graph optimisation off")
+    group.add_argument(
+        "--exact",
+        action=argparse.BooleanOptionalAction,
+        help="compute what is exposed just as the graph says, with no graph optimisation "
+        "(default: yes, but for quantised models)",
+    )
 
 
 def add_look_options(parser: argparse.ArgumentParser) -> None:
@@ -109,14 +115,19 @@ def run_options(options: argparse.Namespace) -> RunOptions:
     """The provider and threads that the command line asks for. Raises UsageError."""
     from onnxvis.run.session import RunOptions
 
-    if options.threads < 0:
-        raise UsageError(f"--threads {options.threads} is no number of threads; give 0 for one a core")
-    most = max(64, 4 * (os.cpu_count() or 1))
-    if options.threads > most:
-        raise UsageError(
-            f"--threads {options.threads} is more than this machine can use ({most}); give 0 for one a core"
-        )
+    check_threads(options.threads)
     return RunOptions(options.provider, options.threads, options.exact)
+
+
+def check_threads(threads: int) -> int:
+    """How many threads `--threads` asks for, 0 meaning one a core. Raises UsageError for what cannot be."""
+    if threads < 0:
+        raise UsageError(f"--threads {threads} is no number of threads; give 0 for one a core")
+    cores = os.cpu_count() or 1
+    most = max(64, 4 * cores)
+    if threads > most:
+        raise UsageError(f"--threads {threads} is more than this machine can use ({most}); give 0 for one a core")
+    return threads or cores
 
 
 def command_line() -> str:

@@ -13,6 +13,7 @@ from onnxvis.errors import UsageError
 __all__ = ["add_arguments", "add_page_options", "run", "write_report"]
 
 _LARGEST_BUDGET = 1e6
+_HEATMAPS = ("none",)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +30,8 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: %(default)s"
     )
+    parser.add_argument("--json-file", metavar="FILE", type=Path, help="write every number of the page as JSON, too")
+    parser.add_argument("--heatmaps", metavar="none", default="none", help="only none for now (default: %(default)s)")
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     parser.add_argument(
         "--budget",
@@ -37,6 +40,9 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
         default=10.0,
         help="size that the page is kept to by leaving out pictures, then rows; what cannot be left out may take more, "
         "and the page then says so (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--bins", metavar="N", type=int, default=50, help="bins of each weight's histogram (default: %(default)s)"
     )
     shared.add_run_options(parser)
     shared.add_look_options(parser)
@@ -52,12 +58,17 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
     """Build the page for `model`, write it whole or not at all, and print where it is."""
     from onnxvis.files import one_line
     from onnxvis.graph.load import load
+    from onnxvis.measure.histogram import MAX_BINS
     from onnxvis.run.flags import PreprocessFlags
     from onnxvis.show import report
     from onnxvis.show.maps import Look
 
     if not 0 < options.budget < _LARGEST_BUDGET:
         raise UsageError(f"--budget {options.budget:g} is no size for a page; give megabytes above 0")
+    if options.heatmaps not in _HEATMAPS:
+        raise UsageError(f"no heatmap is called '{one_line(options.heatmaps)}'; there are: {', '.join(_HEATMAPS)}")
+    if not 1 <= options.bins <= MAX_BINS:
+        raise UsageError(f"--bins {options.bins} is no number of bins; give 1 to {MAX_BINS}")
     settings = report.ReportOptions(
         run=shared.run_options(options),
         preprocess=shared.preprocess_flags(options) if hasattr(options, "preprocess") else PreprocessFlags(),
@@ -67,10 +78,11 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
         look=Look(options.colormap, options.stretch),
         budget=int(options.budget * 1e6),
         command=shared.command_line(),
+        bins=options.bins,
     )
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")
-        report.write_report(load(model), inputs, options.output, settings, progress)
+        report.write_report(load(model), inputs, options.output, settings, progress, options.json_file)
     print(options.output)
     if options.open:
         import webbrowser

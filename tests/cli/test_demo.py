@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,15 @@ def test_the_demo_writes_a_report(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert html.count("As the model saw it") == 3
     assert len(html.encode()) < 10_000_000
     assert classifier.read_bytes() == before
+
+
+def test_the_demos_numbers_can_be_had(tmp_path: Path) -> None:
+    target = tmp_path / "demo.json"
+    assert main(["demo", "-o", str(tmp_path / "d.html"), "--quiet", "--json-file", str(target)]) == 0
+    data = json.loads(target.read_text())
+    assert len(data["inputs"]) == 3
+    assert all(Path(item["path"]).suffix == ".png" for item in data["inputs"])
+    assert len(data["kernels"]) == 20
 
 
 def test_the_network_can_be_named(tmp_path: Path) -> None:

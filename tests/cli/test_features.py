@@ -11,6 +11,7 @@ from PIL import Image
 from onnxvis.cli.main import main
 from onnxvis.show.colormap import palette
 from tests.cli.conftest import Fails
+from tests.show.test_tensorboard import events
 from tests.tiny import Array, from_text, oracle, photo, rename, tiny, write
 
 UNIT = ("--preprocess", "unit", "--fit", "stretch", "--provider", "cpu", "--threads", "1")
@@ -79,6 +80,39 @@ def test_tensors_by_name_pattern_block_and_scope(
     assert [entry["tensor"] for entry in index["tensors"]] == wanted
     if labels:
         assert folders(out) == [f"{number:03d}-{label}" for number, label in enumerate(labels)]
+
+
+def test_mosaics_alone(model: Path, picture: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(model, picture, "-o", out, "--mosaics", *UNIT) == 0
+    for folder in ("000-stage1", "001-stage2"):
+        assert sorted(path.name for path in (out / folder).iterdir()) == ["merged.png", "mosaic.png"]
+
+
+def test_tensorboard_has_a_step_an_input(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos, board, out = tmp_path / "photos", tmp_path / "board", tmp_path / "out"
+    photos.mkdir()
+    for seed, name in enumerate(("a.png", "b.png")):
+        photo(photos, name, 32, 32, seed)
+    asked = ("--tensor", "stage1", "--tensor", "logits", "--tensor", "stage2.x/relu")
+    assert run(model, photos, "--tensorboard", board, "-o", out, *asked, *UNIT) == 0
+    (file,) = board.iterdir()
+    assert capsys.readouterr().out.splitlines()[-1] == str(file)
+    written = {(step, value.tag): value for step, value in events(file)}
+    names, groups = ("stage1_stage1.y/relu", "stage2.block2_stage2.x/relu"), ("activations", "mosaic", "merged")
+    wanted = {(step, f"{group}/{name}") for step in (0, 1) for name in names for group in groups}
+    assert {key for key in written if "logits" not in key[1]} == wanted
+    assert sum("logits" in key[1] for key in written) == 6
+    for step, name in enumerate(("a.png", "b.png")):
+        values = oracle(model, ["stage1.y/relu"], {"image": fed(photos / name)})["stage1.y/relu"]
+        histogram = written[step, "activations/stage1_stage1.y/relu"].histo
+        assert histogram.num == values.size
+        assert histogram.max == pytest.approx(values.max(), rel=1e-5)
+        assert histogram.sum == pytest.approx(values.astype(float).sum(), rel=1e-4)
+        assert sum(histogram.bucket) == values.size
+        for kind in ("mosaic", "merged"):
+            png = written[step, f"{kind}/stage1_stage1.y/relu"].image.encoded_image_string
+            assert png == (out / f"{step:03d}-{name}" / "000-stage1" / f"{kind}.png").read_bytes()
 
 
 def test_how_maps_are_drawn(model: Path, picture: Path, tmp_path: Path) -> None:
@@ -275,6 +309,9 @@ def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fail
         ((picture, *out, "--threads", "-2"), "--threads -2"),
         ((picture, *out, "--first", "-1"), "--first -1 is below 0"),
         ((picture, *out, "--feed", "x=1"), "names no input"),
+        ((picture, *out, "--mosaics", "--upscale", "64"), "--mosaics writes no single channels"),
+        ((picture, *out, "--mosaics", "--first", "4"), "--mosaics writes no single channels"),
+        ((picture, "--tensorboard", picture / "x"), "is not a folder"),
         ((picture, "-o", picture / "x"), "cannot write"),
         ((picture, "--npz", picture / "m.npz"), "cannot write"),
         ((picture, "--npz", model), "is the model or its weights, which are never changed"),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import webbrowser
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import onnx
 import pytest
 
 from onnxvis.cli.main import main
-from onnxvis.show import fit
+from onnxvis.show.render import Press
 from tests.cli.conftest import Fails
 from tests.tiny import from_text, photo, tiny, write
 
@@ -88,14 +89,51 @@ def test_an_error_midway_leaves_the_old_page(
     before = sorted(item.name for item in tmp_path.iterdir())
     for error, code in ((KeyboardInterrupt(), 130), (MemoryError("no memory"), 2), (OSError(28, "disk full"), 2)):
 
-        def fail(page: object, error: BaseException = error) -> str:
+        def fail(press: object, page: object, error: BaseException = error) -> str:
             raise error
 
-        monkeypatch.setattr(fit, "render", fail)
+        monkeypatch.setattr(Press, "render", fail)
         assert run(model, "-o", target) == code
         assert capsys.readouterr().out == ""
         assert target.read_text() == "old"
         assert sorted(item.name for item in tmp_path.iterdir()) == before
+
+
+def test_json_file_has_the_numbers(model: Path, picture: Path, tmp_path: Path) -> None:
+    target = tmp_path / "new" / "r.json"
+    assert run(model, picture, "-o", tmp_path / "r.html", "--json-file", target, "--bins", "7", "--quiet", *UNIT) == 0
+    data = json.loads(target.read_text())
+    assert set(data) >= {"schema_version", "onnxvis_version", "model", "stages", "tensors", "weights", "inputs", "run"}
+    assert [len(item["histogram"]["counts"]) for item in data["weights"]] == [7] * len(data["weights"])
+    assert [item["path"] for item in data["inputs"]] == [str(picture)]
+    assert len(data["inputs"][0]["predictions"]) == 5
+    assert data["run"]["provider"] == "CPUExecutionProvider"
+    assert "7 bins from" in (tmp_path / "r.html").read_text()
+
+
+def test_the_page_without_heatmaps_can_be_asked_for(model: Path, tmp_path: Path) -> None:
+    assert run(model, "-o", tmp_path / "r.html", "--heatmaps", "none") == 0
+
+
+def test_no_page_and_no_numbers_where_either_is_refused(
+    model: Path, picture: Path, tmp_path: Path, fails: Fails
+) -> None:
+    page, same = tmp_path / "r.html", tmp_path / "x" / ".." / "r.html"
+    cases: list[tuple[tuple[str | Path, ...], str]] = [
+        (("--json-file", model), "the model or its weights, which are never changed"),
+        (("--json-file", picture), "one of the inputs"),
+        (("--json-file", tmp_path), "it is a folder"),
+        (("--json-file", page), "cannot both be"),
+        (("--json-file", same), "cannot both be"),
+        (("--heatmaps", "gradcam"), "no heatmap is called 'gradcam'; there are: none"),
+        (("--bins", "0"), "--bins 0 is no number of bins; give 1 to"),
+        (("--bins", "99999999"), "--bins 99999999 is no number of bins"),
+    ]
+    before = {path: path.read_bytes() for path in (model, picture)}
+    for arguments, words in cases:
+        assert words in fails("report", model, picture, "-o", page, *arguments)
+        assert not page.exists()
+    assert before == {path: path.read_bytes() for path in before}
 
 
 def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
