@@ -48,29 +48,29 @@ def darknet_channels(inputs: Inputs, scratch: Path, threads: int) -> Experiment:
     """Maps of Darknet-53's five stages, and on our side the histograms of all weights too."""
     maps, files, weights, theirs = (scratch / name for name in ("maps", "files", "weights", "theirs"))
     look = ("features", inputs.yolov3, inputs.picture, *_named(YOLOV3_STAGES), *_UNIT)
+    both = _onnxvis(*look, "--mosaics", "--weights", "-o", maps, threads=threads)
     stages = _onnxvis(*look, "--mosaics", "-o", maps, threads=threads)
-    each = _onnxvis(*look, "-o", files, threads=threads)
-    numbers = _onnxvis("weights", inputs.yolov3, "--json", threads=threads)
+    each = _onnxvis(*look, "--weights", "-o", files, threads=threads)
     drawn = _onnxvis("weights", inputs.yolov3, "-o", weights, threads=threads)
     tutorial = _python("tutorials.darknet_channels", inputs.yolov3_weights, inputs.picture, theirs, threads)
     return Experiment(
         "darknet-channels",
         "The 1,984 channels of the five stages of Darknet-53 in YOLOv3, 416 × 416. Theirs: a state dict loaded in "
-        "PyTorch, one JPEG a channel, no histograms. Ours: `features --mosaics` (a picture a stage, each channel a "
-        "tile) and `weights --json` (the histograms of all 366 weights as numbers) or `weights -o` (as PNG and SVG, "
-        "with kernels), two processes added up; then the same with a file a channel.",
+        "PyTorch, one JPEG a channel, no histograms. Ours: `features --mosaics --weights`, a picture a stage, each "
+        "channel a tile, and the histograms of all 366 weights as numbers; then the same with a file a channel; then "
+        "`features --mosaics` and `weights -o` (histograms as PNG and SVG, and kernels), two processes added up.",
         (
-            Side("mosaics", (stages, numbers), (maps,), 5),
+            Side("mosaics", (both,), (maps,), 5 + 1),
             Side("tutorial", (tutorial,), (theirs,), 1984),
-            Side("drawn", (stages, drawn), (maps, weights), 5 + 366),
-            Side("files", (each, numbers), (files,), 1984),
+            Side("files", (each,), (files,), 1984 + 1),
             Side("maps", (stages,), (maps,), 5),
+            Side("drawn", (stages, drawn), (maps, weights), 5 + 366),
         ),
         (
             Line("YOLOv3's stages as mosaics + all histograms / tutorial", "mosaics.seconds", "tutorial.seconds", 0.45),
-            Line("… + all histograms and kernels drawn / tutorial", "drawn.seconds", "tutorial.seconds", 0.45),
             Line("… a file a channel + all histograms / tutorial", "files.seconds", "tutorial.seconds"),
             Line("… mosaics alone / tutorial", "maps.seconds", "tutorial.seconds"),
+            Line("… + all histograms and kernels drawn / tutorial", "drawn.seconds", "tutorial.seconds"),
         ),
     )
 
@@ -108,9 +108,14 @@ def weight_histograms(inputs: Inputs, scratch: Path, threads: int) -> Experiment
         "weight-histograms",
         "Histograms of 50 bins of ResNet-101's 522 parameters, a picture each. Its state dict has 626 entries: the "
         "104 counters `num_batches_tracked` are left out on both sides, batch norm is kept. Theirs: a matplotlib "
-        "figure each. Ours: `weights -o`, which draws the kernels as well.",
+        "figure each. Ours: `weights -o --draw histograms`, each as a PNG and as an SVG.",
         (
-            Side("onnxvis", (_onnxvis("weights", inputs.resnet101, "-o", ours, threads=threads),), (ours,), 522),
+            Side(
+                "onnxvis",
+                (_onnxvis("weights", inputs.resnet101, "-o", ours, "--draw", "histograms", threads=threads),),
+                (ours,),
+                522,
+            ),
             Side("tutorial", (tutorial,), (theirs,), 522),
         ),
         (Line("ResNet-101's 522 histograms / tutorial", "onnxvis.seconds", "tutorial.seconds", 0.03),),

@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: every stage)",
     )  # fmt: skip
     parser.add_argument("-o", "--output", metavar="DIR", type=Path, help="write pictures to this folder")
+    parser.add_argument(
+        "--weights", action="store_true", help="with -o: also every weight's numbers and histogram, as weights.json"
+    )
     parser.add_argument("--npz", metavar="FILE", type=Path, help="write arrays, each under its tensor's name")
     parser.add_argument(
         "--tensorboard", metavar="DIR", type=Path,
@@ -78,6 +81,7 @@ def run(options: argparse.Namespace) -> int:
     from onnxvis.show.target import refuse_overwriting
 
     _check(options)
+    _check_targets(options)
     model = load(Path(options.model))
     if options.npz is not None:
         refuse_overwriting(options.npz, model, [options.input])
@@ -98,12 +102,28 @@ def run(options: argparse.Namespace) -> int:
             _write_all(options, model, selection, ((item, probe.run(item.feeds)) for item in inputs), progress)
         for item in skipped:
             progress.tell(f"passed over: {item.reason}", always=True)
+        if options.weights:
+            progress.result(_write_weights(model, options.output, shared.run_options(options).workers, progress))
     return 0
+
+
+def _write_weights(model: Model, folder: Path, threads: int, progress: Progress) -> Path:
+    """What `onnxvis weights --json` prints, as a file beside the maps."""
+    from onnxvis.files import write_atomic
+    from onnxvis.measure.weights import measure_weights
+    from onnxvis.show.data import describe_weights, to_json
+
+    table = measure_weights(model, threads=threads, progress=lambda done, of: progress("reading weights", done, of))
+    path = folder / "weights.json"
+    write_atomic(path, to_json(describe_weights(table)))
+    return path
 
 
 def _check(options: argparse.Namespace) -> None:
     if options.output is None and options.npz is None and options.tensorboard is None:
         raise UsageError("say where to: -o DIR for pictures, --npz FILE for arrays, --tensorboard DIR for TensorBoard")
+    if options.weights and options.output is None:
+        raise UsageError("--weights writes beside the pictures; add -o DIR. Alone: onnxvis weights MODEL --json")
     if options.mosaics and (options.first or options.upscale):
         raise UsageError("--mosaics writes no single channels; leave out --first and --upscale, or --mosaics")
     for name in ("first", "columns", "upscale"):
@@ -113,6 +133,9 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError(f"--upscale {options.upscale} is above {MAX_UPSCALE} pixels a side")
     if not options.input:
         raise UsageError("INPUT is empty; name a picture, a folder or an array")
+
+
+def _check_targets(options: argparse.Namespace) -> None:
     for folder in (options.output, options.tensorboard):
         if folder is not None:
             check_target(folder / "index.json")

@@ -46,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--csv", metavar="FILE", type=Path, help="write the numbers to this file")
     group.add_argument("-o", "--output", metavar="DIR", type=Path, help="write pictures to this folder: PNG and SVG")
     group.add_argument("--tensorboard", metavar="DIR", type=Path, help="write a TensorBoard event file to this folder")
+    group.add_argument(
+        "--draw", choices=("all", "kernels", "histograms"), default="all", help="with -o: which pictures (default: all)"
+    )
     look = parser.add_argument_group("how kernels are drawn, with -o and --tensorboard")
     look.add_argument(
         "--slice", metavar="K|norm",
@@ -91,6 +94,8 @@ def _check(options: argparse.Namespace) -> int | Literal["norm"] | None:
     pictures = options.output is not None or options.tensorboard is not None
     if (options.slice is not None or options.bgr) and not pictures:
         raise UsageError("--slice and --bgr say how kernels are drawn; add -o DIR or --tensorboard DIR")
+    if options.draw != "all" and options.output is None:
+        raise UsageError(f"--draw {options.draw} says which pictures are written; add -o DIR")
     if options.filter is not None:
         asked = [f"--{name}" for name in ("json", "csv", "tensorboard", "sort", "reverse", "slice", "bgr")
                  if getattr(options, name)]  # fmt: skip
@@ -193,7 +198,10 @@ def _write(
         write_csv(table, options.csv)
         made.append(options.csv)
     if options.output is not None:
-        skipped += write_weights(table, model, options.output, WeightPictures(slice_, options.bgr), drawing)
+        how = WeightPictures(
+            slice_, options.bgr, kernels=options.draw != "histograms", histograms=options.draw != "kernels"
+        )
+        skipped += write_weights(table, model, options.output, how, drawing)
         made.append(options.output)
     if options.tensorboard is not None:
         with EventFile(options.tensorboard) as events:

@@ -13,6 +13,7 @@ from onnxvis.errors import InputError, ModelError
 from onnxvis.files import one_line
 from onnxvis.graph.ops import QUANTIZED
 from onnxvis.rewrite.expose import WIDER, Exposed, expose
+from onnxvis.run.memory import give_back
 from onnxvis.run.session import Execution, RunOptions, Session
 
 if TYPE_CHECKING:
@@ -119,7 +120,10 @@ def run_deployed(
     """
     wanted = fetchable_outputs(model)
     with Session(model.skeleton, model.folder, replace(options, exact=False), model.name) as session:
-        return [session.run(feeds, wanted) for feeds in inputs], session.placement
+        found = [session.run(feeds, wanted) for feeds in inputs]
+        placement = session.placement
+    give_back()
+    return found, placement
 
 
 def fetchable_outputs(model: Model) -> tuple[str, ...]:

@@ -275,7 +275,8 @@ def _chunks(array: NDArray[Any], size: int) -> Iterator[NDArray[Any]]:
     for start in range(0, array.size, size):
         chunk = flat[start : start + size]
         if not chunk.flags.aligned:
-            np.copyto(aligned[: chunk.size], chunk)
+            # As bytes, which is several times as fast as value by value.
+            np.copyto(aligned[: chunk.size].view(np.uint8), np.ascontiguousarray(chunk).view(np.uint8))
             chunk = aligned[: chunk.size]
         yield chunk
 

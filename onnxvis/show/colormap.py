@@ -36,4 +36,5 @@ def palette(name: str) -> NDArray[np.uint8]:
     if name not in COLORMAPS:
         raise UsageError(f"no colormap is called '{one_line(name)}'; choose one of: {', '.join(COLORMAPS)}")
     tables = resources.files("onnxvis.show").joinpath("palettes.bin").read_bytes()
-    return np.frombuffer(tables, np.uint8).reshape(-1, 256, 3)[COLORMAPS.index(name)]
+    colours: NDArray[np.uint8] = np.frombuffer(tables, np.uint8).reshape(-1, 256, 3)[COLORMAPS.index(name)]
+    return colours

@@ -61,9 +61,10 @@ def fit(page: Page, budget: int) -> Fitted:
 
     Pictures of kernels take at most 15 % of it, the first layers' first. First come facts, numbers, merged maps of
     stages, kernels, weights and layers; then the mosaics of the backbone's stages, then of stem, neck and heads, then
-    of each stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too much, they go in this order:
-    numbers of blocks, kernels, the inputs' pictures become JPEGs, merged maps of stages, charts over depth, the last
-    layers, the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says so.
+    of each stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too
+    much, they go in this order: numbers of blocks, kernels, the inputs' pictures become JPEGs, merged maps of stages,
+    charts over depth, the last layers, the last weights, numbers of stages. What remains then is shown, be it larger; a
+    notice then says so.
     """
     press, dropped = Press(), tuple(_dropped(page))
     some = _some_kernels(page, budget * KERNELS_SHARE)

@@ -12,7 +12,7 @@ from onnxvis.graph import cost
 from onnxvis.graph.kernels import Kernel, find_kernels, read_kernel
 from onnxvis.measure.weights import measure_weights
 from onnxvis.run.installation import packages
-from onnxvis.show.depth import DepthChart, depth_charts
+from onnxvis.show.depth import DepthChart, depth_charts, reading_order
 from onnxvis.show.kernels import draw_kernels
 from onnxvis.show.page import Fact, KernelCard, LayerRow, ModelCard, Port
 from onnxvis.show.text import shape
@@ -74,23 +74,25 @@ def weight_cards(
     table = measure_weights(model, bins=bins, threads=threads, progress=progress)
     notes = []
     if table.left_out:
-        notes.append(f"Left out: {table.left_out} tensors of integers or text, which carry shapes, axes or indices.")
+        notes.append(f"Left out: {table.left_out} tensors that carry shapes, axes, indices, settings or text.")
     if table.unread:
         notes.append(f"{len(table.unread)} could not be read: {'; '.join(table.unread[:_UNREAD_SHOWN])}.")
     return table.weights, " ".join(notes)
 
 
 def weights_over_depth(model: Model, weights: Sequence[WeightNumbers]) -> tuple[DepthChart, ...]:
-    """A chart for each role with two weights or more, in the order in which the main graph first reads them.
+    """A chart for each role with two weights or more, in the order in which the main graph uses them.
 
-    Zero points are passed over: their height says nothing.
+    Passed over are zero points, whose height says nothing, and single numbers that arithmetic adds or multiplies by,
+    which are no parameters of a layer.
     """
-    order: dict[str, int] = {}
-    for place, node in enumerate(model.view.nodes):
-        for name in node.inputs:
-            order.setdefault(name, place)
-    charts = depth_charts([item for item in weights if item.role != "zero point"], order)
+    shown = [item for item in weights if item.role != "zero point" and not _is_a_number(item)]
+    charts = depth_charts(shown, reading_order(model.view))
     return tuple(chart for chart in charts if len(chart.points) > 1)
+
+
+def _is_a_number(item: WeightNumbers) -> bool:
+    return item.statistics.count == 1 and item.op in ("Add", "Sub", "Mul", "Div")
 
 
 def kernel_cards(

@@ -81,11 +81,10 @@ def _enlarged(tiles: Tiles) -> tuple[NDArray[np.uint8], int]:
     room = LARGEST - 2 * _MARGIN - _HEAD - _FOOT
     least = max(1, min(_LEAST, room // max(tiles.pixels.shape[1:3])))
     shown = len(tiles.pixels)
-    picture = tiles.on_white()
-    while max(picture.shape) > room // least and shown > 1:
-        shown = max(1, int(shown * min(0.97, (room / least / max(picture.shape)) ** 2)))
-        picture = tiles.on_white(shown)
-    longest = max(picture.shape)
+    longest = tiles.longest()
+    while longest > room // least and shown > 1:
+        shown = max(1, int(shown * min(0.97, (room / least / longest) ** 2)))
+        longest = tiles.longest(shown)
     factor = max(1, min(room // longest, _MOST, max(_LEAST, _USUAL // longest)))
     return tiles.on_white(shown, factor), shown
 

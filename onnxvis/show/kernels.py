@@ -100,11 +100,15 @@ class Tiles:
             first.columns, first.tile_width, first.tile_height, first.gap,
         )  # fmt: skip
 
+    def longest(self, limit: int | None = None) -> int:
+        """The longer side of the picture of that many tiles, in weights."""
+        return int(max(self._lay(self._planes()[0], limit).pixels.shape))
+
     def on_white(self, limit: int | None = None, factor: int = 1) -> NDArray[np.uint8]:
         """The same tiles as (R, C, 3) RGB, a weight `factor` pixels a side, with white gaps a quarter as wide."""
         planes = [self._lay(plane, limit, factor).pixels for plane in self._planes()]
         if self.colours is not None:
-            return self.colours[planes[0]]
+            return self.colours.take(planes[0], axis=0)
         return np.where(planes[3][..., None] > 0, np.dstack(planes[:3]), np.uint8(255))
 
     def _planes(self) -> list[NDArray[np.uint8]]:

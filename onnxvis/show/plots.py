@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -218,12 +218,18 @@ def _write(page: NDArray[np.uint8], item: _Text) -> None:
     np.minimum(part, letters[:, : part.shape[1]], out=part)
 
 
-@lru_cache(1024)  # many charts share most of their texts, and drawing them is most of a chart's time
 def _letters(text: str, size: int) -> NDArray[np.uint8]:
     """A line of text as grays from ink to paper, its baseline in row `size`."""
-    width = math.ceil(font(size).getlength(text)) + _MARGIN
+    end = np.full((size + size // 2, _MARGIN), _PAPER, np.uint8)
+    return np.concatenate([*(_letter(character, size) for character in text), end], axis=1)
+
+
+@cache
+def _letter(character: str, size: int) -> NDArray[np.uint8]:
+    """One character, kept: drawing whole lines for each chart would take most of its time."""
+    width = math.floor(font(size).getlength(character) + 0.7)
     picture = Image.new("L", (width, size + size // 2), _PAPER)
-    ImageDraw.Draw(picture).text((0, size), text, _INK, font(size), anchor="ls")
+    ImageDraw.Draw(picture).text((0, size), character, _INK, font(size), anchor="ls")
     return np.asarray(picture)
 
 

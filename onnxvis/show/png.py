@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["encode_each", "encode_indexed", "encode_jpeg", "encode_rgb", "encode_rgba"]
+__all__ = ["encode_drawing", "encode_each", "encode_indexed", "encode_jpeg", "encode_rgb", "encode_rgba"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BLOCK = 4096
@@ -67,6 +67,20 @@ def encode_rgb(picture: NDArray[np.uint8]) -> bytes:
     """A lossless PNG of `picture` (H, W, 3) uint8 RGB."""
     _check(picture, 3)
     return _opencv(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 6])
+
+
+def encode_drawing(picture: NDArray[np.uint8]) -> bytes:
+    """`encode_rgb` for drawings of squares and lines: rows like the one above are nothing, so it takes a third of the
+    time."""
+    _check(picture, 3)
+    height, width, _ = picture.shape
+    bytes_ = picture.reshape(height, 3 * width)
+    rows = np.empty((height, 3 * width + 1), np.uint8)
+    rows[:, 0] = 2  # filter up, as above
+    rows[0, 1:] = bytes_[0]
+    np.subtract(bytes_[1:], bytes_[:-1], out=rows[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)  # 8 bits, colour type 2: RGB
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", zlib.compress(rows.data, 1)) + _END
 
 
 def encode_rgba(picture: NDArray[np.uint8]) -> bytes:

@@ -18,7 +18,7 @@ from onnxvis.show.depth import depth_charts, reading_order
 from onnxvis.show.kernel_page import kernel_page
 from onnxvis.show.kernels import Slice, kernel_tiles
 from onnxvis.show.plots import depth_svg, histogram_png, histogram_svg
-from onnxvis.show.png import encode_rgb
+from onnxvis.show.png import encode_drawing
 from onnxvis.show.text import shape
 from onnxvis.version import __version__
 
@@ -44,12 +44,14 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 class WeightPictures:
     """How weights are drawn: `slice_`, `bgr` and `colormap` as in `show.kernels.draw_kernels`.
 
-    A kernel that has not the input channel `slice_` is drawn as by default.
+    A kernel that has not the input channel `slice_` is drawn as by default. `kernels`, `histograms`: whether they are.
     """
 
     slice_: Slice = None
     bgr: bool = False
     colormap: str = "coolwarm"
+    kernels: bool = True
+    histograms: bool = True
 
 
 def write_weights(
@@ -61,12 +63,14 @@ def write_weights(
 ) -> list[str]:
     """Write pictures of all weights of `table` into `folder`, and return the reasons for what could not be drawn.
 
-    `kernels/NNN-NAME.png`: each kernel that a convolution of the main graph uses; `histograms/NNN-NAME.png` and
-    `.svg`: every weight; `depth.svg`: the numbers of each role over depth; `index.json` maps names to these files. NNN
-    is the weight's place in the table, from 0. Raises UsageError for an unknown colormap; OutputError.
+    `kernels/NNN-NAME.png`: each kernel that a convolution of the main graph uses; `histograms/NNN-NAME.png` and `.svg`:
+    every weight; `depth.svg`: the numbers of each role over depth; `index.json` maps names to these files. NNN is the
+    weight's place in the table, from 0. Without kernels or histograms their folder is not written. Raises UsageError
+    for an unknown colormap; OutputError.
     """
     palette(options.colormap)
-    kernels = {kernel.weight: kernel for kernel in reversed(find_kernels(model)) if math.prod(kernel.shape)}
+    found = find_kernels(model) if options.kernels else ()
+    kernels = {kernel.weight: kernel for kernel in reversed(found) if math.prod(kernel.shape)}
     files = {item.name: f"{place:03d}-{safe_name(item.name)}" for place, item in enumerate(table.weights)}
     drawn: dict[str, dict[str, object]] = {}
     skipped: list[str] = list(table.unread)
@@ -93,7 +97,7 @@ def write_weights(
 
     if chosen:
         write_many(folder / "kernels", kernel_files())
-    if table.weights:
+    if table.weights and options.histograms:
         write_many(folder / "histograms", histogram_files())
     charts = depth_charts(table.weights, reading_order(model.view))
     write_atomic(folder / "depth.svg", depth_svg(charts, f"{model.name}: weights over depth").encode())
@@ -102,7 +106,7 @@ def write_weights(
         "onnxvis_version": __version__,
         "model": model.name,
         "depth": "depth.svg",
-        "weights": [_entry(item, files[item.name], drawn.get(item.name)) for item in table.weights],
+        "weights": [_entry(item, files[item.name], drawn.get(item.name), options) for item in table.weights],
         "skipped": skipped,
     }
     write_atomic(folder / "index.json", json.dumps(index, indent=1, allow_nan=False).encode())
@@ -146,7 +150,7 @@ def _kernel_picture(model: Model, kernel: Kernel, options: WeightPictures) -> tu
     )
     page, shown = kernel_page(tiles, kernel.weight, f"{kernel.label} · {shape(kernel.shape)}")
     low, high = (None if math.isnan(end) else end for end in (tiles.low, tiles.high))
-    return encode_rgb(page), {
+    return encode_drawing(page), {
         "what": tiles.what,
         "low": low,
         "high": high,
@@ -161,12 +165,15 @@ def _note(item: WeightNumbers) -> str:
     return " · ".join(filter(None, parts))
 
 
-def _entry(item: WeightNumbers, file: str, kernels: dict[str, object] | None) -> dict[str, object]:
+def _entry(
+    item: WeightNumbers, file: str, kernels: dict[str, object] | None, options: WeightPictures
+) -> dict[str, object]:
     entry: dict[str, object] = {
         "name": item.name,
         "role": item.role,
         "shape": list(item.shape),
         "place": item.place,
-        "histogram": {"png": f"histograms/{file}.png", "svg": f"histograms/{file}.svg"},
     }
+    if options.histograms:
+        entry["histogram"] = {"png": f"histograms/{file}.png", "svg": f"histograms/{file}.svg"}
     return entry if kernels is None else {**entry, "kernels": kernels}

@@ -89,6 +89,17 @@ def test_mosaics_alone(model: Path, picture: Path, tmp_path: Path) -> None:
         assert sorted(path.name for path in (out / folder).iterdir()) == ["merged.png", "mosaic.png"]
 
 
+def test_weights_beside_the_maps(
+    model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(model, picture, "-o", out, "--mosaics", "--weights", "--quiet", *UNIT) == 0
+    assert capsys.readouterr().out == f"{out}\n{out / 'weights.json'}\n"
+    found = json.loads((out / "weights.json").read_text())
+    assert main(["weights", str(model), "--json", "--quiet"]) == 0
+    assert found == json.loads(capsys.readouterr().out)
+
+
 def test_tensorboard_has_a_step_an_input(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     photos, board, out = tmp_path / "photos", tmp_path / "board", tmp_path / "out"
     photos.mkdir()
@@ -311,6 +322,7 @@ def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fail
         ((picture, *out, "--feed", "x=1"), "names no input"),
         ((picture, *out, "--mosaics", "--upscale", "64"), "--mosaics writes no single channels"),
         ((picture, *out, "--mosaics", "--first", "4"), "--mosaics writes no single channels"),
+        ((picture, "--npz", tmp_path / "m.npz", "--weights"), "--weights writes beside the pictures; add -o DIR"),
         ((picture, "--tensorboard", picture / "x"), "is not a folder"),
         ((picture, "-o", picture / "x"), "cannot write"),
         ((picture, "--npz", picture / "m.npz"), "cannot write"),

@@ -169,6 +169,20 @@ def test_slices_and_swapped_colours_change_the_kernels(model: Path, tmp_path: Pa
     assert {name for name in usual if usual[name] != swapped[name]} == {first}
 
 
+@pytest.mark.parametrize(("draw", "folders"), [("kernels", ["kernels"]), ("histograms", ["histograms"])])
+def test_only_some_pictures(draw: str, folders: list[str], model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(model, "-o", out, "--draw", draw, "--quiet") == 0
+    assert sorted(path.name for path in out.iterdir() if path.is_dir()) == folders
+    entries = json.loads((out / "index.json").read_text())["weights"]
+    assert len(entries) == len(NAMES)
+    assert any("kernels" in entry for entry in entries) == (draw == "kernels")
+    assert all("histogram" in entry for entry in entries) == (draw == "histograms")
+    for entry in entries:
+        named = [*entry.get("histogram", {}).values(), *([entry["kernels"]["file"]] if "kernels" in entry else [])]
+        assert all((out / name).is_file() for name in named)
+
+
 def test_one_filter(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(model, "--filter", "4", "--bins", "9") == 0
     out = capsys.readouterr().out
@@ -246,6 +260,7 @@ def test_what_is_refused(model: Path, tmp_path: Path, fails: Fails) -> None:
         (("--filter", "0", "--csv", tmp_path / "w.csv"), "leave --csv out"),
         (("--slice", "2"), "add -o DIR or --tensorboard DIR"),
         (("--bgr",), "add -o DIR or --tensorboard DIR"),
+        (("--draw", "kernels"), "--draw kernels says which pictures are written; add -o DIR"),
         (("--slice", "x", *out), "--slice is 'x'; give the number of an input channel, or norm"),
         (("--slice", "16", *out), "the widest, stage2.x.a.weight, has 16, 0 to 15"),
         (("--bins", "0"), "a histogram cannot have 0 bins"),

@@ -148,7 +148,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     model.graph.initializer.append(numpy_helper.from_array(np.array(["a"], dtype=object), "text"))
     cards, note = weight_cards(load(write(model, tmp_path)), progress=nothing)
     assert cards == ()
-    assert note == "Left out: 2 tensors of integers or text, which carry shapes, axes or indices."
+    assert note == "Left out: 2 tensors that carry shapes, axes, indices, settings or text."
 
 
 def test_a_model_without_weights(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from onnxvis.show.colormap import palette
-from onnxvis.show.png import encode_each, encode_indexed, encode_jpeg, encode_rgb, encode_rgba
+from onnxvis.show.png import encode_drawing, encode_each, encode_indexed, encode_jpeg, encode_rgb, encode_rgba
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +89,20 @@ def test_a_short_palette_is_refused() -> None:
 def test_many_of_another_kind_are_refused(pictures: NDArray[Any]) -> None:
     with pytest.raises(ValueError, match="uint8"):
         next(encode_each(pictures, palette("gray")))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (7, 5, 3), (40, 300, 3)])
+def test_drawings_are_lossless(shape: tuple[int, int, int]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    with Image.open(io.BytesIO(encode_drawing(picture))) as found:
+        assert np.array_equal(np.asarray(found), picture)
+    with pytest.raises(ValueError, match="uint8"):
+        encode_drawing(picture[..., 0])
+
+
+def test_drawings_of_squares_are_small() -> None:
+    small = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    assert len(encode_drawing(small.repeat(16, 0).repeat(16, 1))) < 40_000
 
 
 def test_rgb_is_lossless_and_jpeg_is_near() -> None:
