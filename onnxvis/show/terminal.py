@@ -101,7 +101,7 @@ def filter_lines(
     drawn = sparkline(whole.counts, bins) if bars else " ".join(map(str, whole.counts.tolist()))
     lines = [
         f"{shorten(kernel.weight, 200)}: filter {number} of {kernel.shape[0]}",
-        f"  {kernel.label}: {clean(kernel.op, 60)} {shorten(kernel.node, 120)}, makes {shorten(kernel.output, 200)}",
+        f"  {kernel.label}: {_node_of(kernel)}",
         f"  shape {_shape(weights.shape)}, {weights.size:,} weights",
         f"  {_numbers(whole)}",
         f"  histogram {_value(float(whole.edges[0]))} to {_value(float(whole.edges[-1]))}, {bins} bins: {drawn}",
@@ -116,6 +116,13 @@ def filter_lines(
         lines.append(f"  input channel {channel:<4} {_numbers(found)}{drawn}")
         lines += _matrix(values) if few else []
     return [_encoded(line, encoding) for line in lines]
+
+
+def _node_of(kernel: Kernel) -> str:
+    """The node and what it makes; a node without a name is called by that alone."""
+    unnamed = kernel.node.startswith(f"{kernel.op} making ")
+    node = "" if unnamed else f" {shorten(kernel.node, 120)},"
+    return f"{clean(kernel.op, 60)}{node} makes {shorten(kernel.output, 200)}"
 
 
 def sparkline(counts: NDArray[np.int64] | Sequence[int], width: int = _BARS_WIDE) -> str:

@@ -167,3 +167,12 @@ def test_quantised_weights_are_marked(tmp_path: Path) -> None:
     assert "int8 q" in line
     assert line.split()[-4:-2] == ["-5", "3.5"]
     assert summary_line(table).endswith("q: quantised, the numbers are in real units")
+
+
+@pytest.mark.parametrize(("node", "said"), [
+    ("Conv making 'y'", "Conv makes y"),
+    ("/a/Conv", "Conv /a/Conv, makes y"),
+])  # fmt: skip
+def test_a_node_is_named_once(node: str, said: str, tmp_path: Path) -> None:
+    kernel = dataclasses.replace(find_kernels(load(write(tiny(), tmp_path)))[0], node=node, op="Conv", output="y")
+    assert filter_lines(kernel, 0, np.ones((1, 3, 3)))[1] == f"  {kernel.label}: {said}"
