@@ -23,9 +23,6 @@ __all__ = ["Activations", "Difference", "Probe", "differences", "fetchable_outpu
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_NEXT = 320 << 20
-"""About what looking inside takes beside the weights: kept at hand when the deployed session goes."""
-
 
 @dataclass(frozen=True, eq=False)
 class Activations:
@@ -125,7 +122,7 @@ def run_deployed(
     with Session(model.skeleton, model.folder, replace(options, exact=False), model.name) as session:
         found = [session.run(feeds, wanted) for feeds in inputs]
         placement = session.placement
-    give_back(keep=_NEXT)
+    give_back()
     return found, placement
 
 

@@ -8,9 +8,6 @@ __all__ = ["give_back", "use_one_heap"]
 
 _M_MMAP_THRESHOLD = -3
 _LARGEST_THRESHOLD = 32 << 20
-_KEPT_AT_THE_END = 512 << 20
-_BLOCK = 16 << 20
-_M_TRIM_THRESHOLD = -1
 _GLIBC = "libc.so.6"
 
 
@@ -23,27 +20,18 @@ def use_one_heap() -> bool:
     for the whole process. See mallopt(3).
     """
     try:
-        libc = ctypes.CDLL(_GLIBC)
-        return bool(
-            libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD) and libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_AT_THE_END)
-        )
+        return bool(ctypes.CDLL(_GLIBC).mallopt(_M_MMAP_THRESHOLD, _LARGEST_THRESHOLD))
     except (OSError, AttributeError):
         return False
 
 
-def give_back(keep: int = 0) -> bool:
-    """Give memory that was freed back to the system, but for about `keep` bytes; returns whether any was.
+def give_back() -> bool:
+    """Give memory that was freed back to the system; returns whether any was.
 
-    What is given back costs its time again when it is asked for: 0.3 s for the 300 MB of a report on YOLOv3. So what is
-    about to be needed is taken, untouched, while the rest goes. See malloc_trim(3).
+    What is asked for next then costs as much as at the start: 0.3 s for the 300 MB of a report on YOLOv3.
+    See malloc_trim(3).
     """
     try:
-        libc = ctypes.CDLL(_GLIBC)
-        libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-        held = [libc.malloc(_BLOCK) for _ in range(keep // _BLOCK)]
-        gone = bool(libc.malloc_trim(0))
-        for block in held:
-            libc.free(block)
-        return gone
+        return bool(ctypes.CDLL(_GLIBC).malloc_trim(0))
     except (OSError, AttributeError):
         return False

@@ -28,8 +28,7 @@ blocks = [np.ones(10 << 20, np.uint8) for _ in range(5)]
 last = np.ones(100_000, np.uint8)
 full = held()
 blocks.clear()
-print(full - held() < 10_000, give_back(keep=32 << 20), 10_000 < full - held() < 30_000)
-print(give_back(), full - held() > 40_000)
+print(full - held() < 10_000, give_back(), full - held() > 40_000)
 """
 linux = pytest.mark.skipif(sys.platform != "linux", reason="asks /proc for the memory held")
 
@@ -48,7 +47,7 @@ def test_blocks_of_eight_megabytes_come_from_the_heap(asked: str) -> None:
 
 @linux
 def test_what_was_freed_is_given_back() -> None:
-    assert said(GIVEN_BACK) == ["True"] * 5
+    assert said(GIVEN_BACK) == ["True", "True", "True"]
 
 
 def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
