@@ -31,6 +31,7 @@ from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.notices import finding_notices, input_notices
 from onnxvis.show.page import InputCard, KernelCard, Notice, OutputCard, Page, RunCard, Score
 from onnxvis.show.preparation import guess, preparation
+from onnxvis.show.render import warm
 from onnxvis.show.target import refuse_overwriting
 from onnxvis.version import __version__
 
@@ -73,6 +74,7 @@ class _Stored:
     note: str
     kernels: tuple[KernelCard, ...]
     kernels_note: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ class _Built:
 
 @dataclass
 class _Clock:
-    """Seconds each step took, in order."""
+    """Seconds each step took; what is done beside another step has its own."""
 
     steps: list[tuple[str, float]] = field(default_factory=list)
     _since: float = field(default_factory=time.perf_counter)
@@ -168,10 +170,12 @@ def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, p
         # Making a session keeps one core busy: with two, what needs no session is done meanwhile.
         at_once = prepared and options.run.workers > 1
         stored = aside.submit(_stored, model, options, bgr, 1, silent) if at_once else None
+        if at_once:
+            aside.submit(warm)
         if prepared:
             looked = _look(model, prepared, options, progress, clock)
         weights = stored.result() if stored else _stored(model, options, bgr, options.run.workers, progress)
-    clock.lap("Weights and kernels")
+    clock.steps.append(("Weights and kernels", weights.seconds))
     progress("choosing what fits", 0, 0)
     page = Page(
         version=__version__,
@@ -195,12 +199,13 @@ def _build(model: Model, inputs: Sequence[str | Path], options: ReportOptions, p
 
 def _stored(model: Model, options: ReportOptions, bgr: bool, threads: int, progress: Progress) -> _Stored:
     """What can be said without running the model."""
+    start = time.perf_counter()
     weights, note = weight_cards(
         model, bins=options.bins, threads=threads, progress=lambda done, of: progress("weights", done, of)
     )
     drawn = kernel_cards(model, bgr=bgr, threads=threads, progress=lambda done, of: progress("kernels", done, of))
     _ = model.sha256  # a pass over the whole file; the model keeps it
-    return _Stored(weights, note, *drawn)
+    return _Stored(weights, note, *drawn, time.perf_counter() - start)
 
 
 def _look(

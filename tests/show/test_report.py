@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,6 +24,7 @@ from onnxvis.graph.load import load
 from onnxvis.measure.activations import Activations, Probe
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions
+from onnxvis.show import gather, report
 from onnxvis.show.maps import Look
 from onnxvis.show.page import InputCard, MapCard, Page
 from onnxvis.show.render import render
@@ -165,6 +167,18 @@ def test_how_it_ran(tmp_path: Path) -> None:
     assert all(seconds >= 0 for _, seconds in page.run.seconds)
     assert len(page.run.seconds) >= 3
     assert page.run.fallback == ()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_weights_are_timed_also_beside_the_run(threads: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any, **options: Any) -> Any:
+        time.sleep(0.3)
+        return gather.weight_cards(*arguments, **options)
+
+    monkeypatch.setattr(report, "weight_cards", slow)
+    page = page_of(tiny(), tmp_path, [photo(tmp_path)], replace(OPTIONS, run=RunOptions("cpu", threads)))
+    assert page.run is not None
+    assert dict(page.run.seconds)["Weights and kernels"] >= 0.3
 
 
 def test_a_guess_is_said_and_flags_settle_it(tmp_path: Path) -> None:
