@@ -18,6 +18,7 @@ from onnxvis.version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
 __all__ = ["COMMANDS", "main"]
 
@@ -51,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add_arguments(parser)
         _print_anything()
         options = parser.parse_args(given[1:])
-        _use_one_heap()
-        code = int(command.run(options))
+        with _memory_for_large_models():
+            code = int(command.run(options))
         sys.stdout.flush()
         return code
     except OnnxvisError as error:
@@ -92,10 +93,11 @@ def _without_command(given: Sequence[str]) -> int:
     return OnnxvisError.exit_code
 
 
-def _use_one_heap() -> None:
-    from onnxvis.run.memory import use_one_heap
+def _memory_for_large_models() -> AbstractContextManager[None]:
+    from onnxvis.run.memory import rare_collections, use_one_heap
 
     use_one_heap()
+    return rare_collections()
 
 
 def _nowhere() -> io.TextIOWrapper:

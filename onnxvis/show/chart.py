@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def histogram(counts: NDArray[np.int64] | Sequence[int], height: int = 40, step:
     values = [int(count) for count in counts]
     highest = max(values, default=0)
     tops = [height - max(1, count * height // highest) if count else height for count in values]
-    bars = "".join(f"V{top}h{step}" for top in tops)
+    bars = "".join(f"V{top}h{step * len([*equal])}" for top, equal in itertools.groupby(tops))
     return Histogram(f"M0 {height}{bars}V{height}z", step * len(values), height)
 
 

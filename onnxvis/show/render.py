@@ -7,6 +7,7 @@ two that ship with this package, by their hashes, and every request.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import math
 from collections.abc import Callable
@@ -15,14 +16,16 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import Environment, FileSystemBytecodeCache, FunctionLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from onnxvis.show import text
 from onnxvis.show.chart import Histogram, histogram
 from onnxvis.show.colormap import COLORMAPS, is_signed, palette
+from onnxvis.version import __version__
 
 if TYPE_CHECKING:
+    from jinja2.bccache import Bucket
     from numpy.typing import NDArray
 
     from onnxvis.measure.channels import ChannelStatistics
@@ -112,6 +115,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         auto_reload=False,
+        bytecode_cache=_compiled_before(),
         optimized=False,  # templates are rendered a few times only: optimising them takes longer than it saves
     )
     environment.filters.update(
@@ -137,6 +141,22 @@ def _environment() -> Environment:
     environment.globals.update(shown_size=_shown_size)
     environment.tests.update(centred=_centred, signed=is_signed)
     return environment
+
+
+class _Compiled(FileSystemBytecodeCache):
+    """Compiled templates in the user's own folder for temporary files: what .pyc files are to modules."""
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        with contextlib.suppress(OSError):  # a full disk costs the next page 0.07 s, not this one its life
+            super().dump_bytecode(bucket)
+
+
+def _compiled_before() -> FileSystemBytecodeCache | None:
+    """None where there is no folder that is the user's alone."""
+    try:
+        return _Compiled(pattern=f"onnxvis-{__version__}-%s.cache")
+    except (OSError, RuntimeError):
+        return None
 
 
 def _base64(data: bytes) -> str:

@@ -25,13 +25,14 @@ from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
 from onnxvis.show.data import describe_page, to_json
-from onnxvis.show.fit import Fitted, fit
+from onnxvis.show.fit import fit
 from onnxvis.show.gather import kernel_cards, layer_rows, model_card, versions, weight_cards, weights_over_depth
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.notices import finding_notices, input_notices
 from onnxvis.show.page import InputCard, KernelCard, Notice, OutputCard, Page, RunCard, Score
 from onnxvis.show.preparation import guess, preparation
 from onnxvis.show.render import warm
+from onnxvis.show.shorten import Fitted
 from onnxvis.show.target import refuse_overwriting
 from onnxvis.version import __version__
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import subprocess
 import sys
 
@@ -56,3 +57,10 @@ def test_another_libc_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(ctypes, "CDLL", absent)
     assert memory.use_one_heap() is memory.give_back() is False
+
+
+def test_collections_are_rare_within_the_block_only() -> None:
+    before = gc.get_threshold()
+    with memory.rare_collections():
+        assert gc.get_threshold()[0] > 50 * before[0]
+    assert gc.get_threshold() == before

@@ -1,63 +1,15 @@
 from __future__ import annotations
 
-import base64
 import re
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from onnxvis.show.fit import KERNELS_SHARE, fit, fit_page
-from onnxvis.show.maps import picture_of
-from onnxvis.show.page import LeftOut, MapCard, Page
+from onnxvis.show.fit import fit, fit_page
+from onnxvis.show.page import LeftOut, Page
 from onnxvis.show.render import Press, render
 from tests.show.hostile import hostile_page
-from tests.show.sample import sample_page
-
-PLAN = (("stem", 8, 32, 0), ("layer1", 32, 56, 3), ("layer2", 64, 28, 2))
-
-
-def size(page: Page) -> int:
-    return len(render(page).encode())
-
-
-def sample() -> Page:
-    page = replace(sample_page(plan=PLAN, weights=10, layers=60), left_out=())
-    return replace(page, inputs=page.inputs * 2)
-
-
-def cards(page: Page) -> list[MapCard]:
-    return [card for item in page.inputs for stage in item.stages for card in (stage, *stage.children)]
-
-
-def steps(page: Page, fitted: Page) -> list[bool]:
-    """Whether each of the eight things that go where the page is short of room has gone, in the documented order."""
-    stages = [stage for item in fitted.inputs for stage in item.stages if stage.mosaic is None]
-    blocks = [card for card in cards(fitted) if card.mosaic is None and "block" in card.name]
-    return [
-        bool(blocks) and not any(block.statistics for block in blocks),
-        len(fitted.kernels) < len(page.kernels),
-        all(item.picture.media_type == "image/jpeg" for item in fitted.inputs if item.picture),
-        bool(stages) and not any(stage.merged for stage in stages),
-        not fitted.depth,
-        len(fitted.layers) < len(page.layers),
-        len(fitted.weights) < len(page.weights),
-        bool(stages) and not any(stage.statistics for stage in stages),
-    ]
-
-
-def test_what_goes_first_goes_in_the_documented_order() -> None:
-    page = sample()
-    noise = picture_of(np.random.default_rng(0).integers(0, 256, (96, 96, 3)).astype(np.uint8), "noise")
-    page = replace(page, inputs=tuple(replace(item, picture=noise) for item in page.inputs))
-    seen = set()
-    for budget in range(size(fit_page(page, 1)) - 3000, 370_000, 3000):
-        fitted = fit_page(page, budget)
-        gone = steps(page, fitted)
-        assert gone == sorted(gone, reverse=True)
-        assert size(fitted) <= budget or all(gone)
-        seen.add(sum(gone))
-    assert seen == set(range(9))
+from tests.show.tight import cards, sample, size, steps
 
 
 def test_a_page_over_its_budget_says_so() -> None:
@@ -157,16 +109,6 @@ def test_stages_come_before_blocks_and_no_mosaic_without_its_numbers() -> None:
     assert all(seen.values())
 
 
-def test_lists_are_cut_last_and_say_so() -> None:
-    page = replace(sample(), layers=sample_page(layers=3000).layers)
-    fitted = fit_page(page, 200_000)
-    assert size(fitted) <= 200_000
-    assert 0 < len(fitted.layers) < 3000
-    assert fitted.layers == page.layers[: len(fitted.layers)]
-    assert fitted.layers_note == f"Of 3000 only the first {len(fitted.layers)} are listed, for the page's budget."
-    assert not any(card.mosaic for card in cards(fitted))
-
-
 def test_a_budget_that_nothing_fits_still_gives_a_page() -> None:
     fitted = fit_page(sample(), 1)
     assert not fitted.layers
@@ -179,40 +121,3 @@ def test_hostile_names_keep_to_the_budget_too() -> None:
     page = replace(hostile_page(), left_out=())
     for budget in (300_000, 500_000, 1_000_000):
         assert size(fit_page(page, budget)) <= budget
-
-
-def picture_bytes(page: Page) -> int:
-    return sum(len(base64.b64encode(card.drawn.png)) for card in page.kernels)
-
-
-def test_kernels_take_their_share_first_layers_first() -> None:
-    page = replace(sample_page(weights=60, layers=5), left_out=(), inputs=())
-    assert len(page.kernels) == 40
-    seen = set()
-    for budget in (250_000, 300_000, 400_000, 10**7):
-        fitted = fit_page(page, budget)
-        shown = len(fitted.kernels)
-        seen.add(shown)
-        assert fitted.kernels == page.kernels[:shown]
-        assert picture_bytes(fitted) <= KERNELS_SHARE * budget
-        assert size(fitted) <= budget
-        if shown < 40:
-            (line,) = fitted.left_out
-            left = page.kernels[shown:]
-            assert line.name == f"kernels of {left[0].kernel.weight} and of {len(left) - 1} more layers"
-            assert line.bytes == picture_bytes(replace(page, kernels=left))
-            # The share was used: one more picture, with what stands around it, would have been too much.
-            one = max(len(base64.b64encode(card.drawn.png)) for card in left) + 1200
-            assert picture_bytes(fitted) + 1200 * shown + one > KERNELS_SHARE * budget
-        else:
-            assert fitted == page
-    assert len(seen) == 4
-    assert 40 in seen
-
-
-def test_a_single_layer_without_its_kernels_is_named_alone() -> None:
-    page = replace(sample_page(weights=1, layers=5), left_out=(), inputs=())
-    fitted = fit_page(page, 3000)
-    assert fitted.kernels == ()
-    assert fitted.kernels_note == ""
-    assert [item.name for item in fitted.left_out] == [f"kernels of {page.kernels[0].kernel.weight}"]

@@ -21,6 +21,7 @@ from onnxvis.measure.weights import WeightNumbers, WeightTable
 from onnxvis.run.session import Execution
 from onnxvis.show.colormap import palette
 from onnxvis.show.notebook import activations_html, model_html, weights_html
+from tests.show.outline import bar_heights
 from tests.tiny import Array, photo, rename, tiny, write
 
 HOSTILE = "</td></table><script>alert(1)</script><img src=x onerror=alert(2)>\"' style=x&amp;{{ 7*7 }}\n\x00\u202e"
@@ -94,8 +95,7 @@ def test_weights_are_a_table_of_their_numbers() -> None:
     assert cells[29].split() == ["1", "NaN", "1", "infinite"]
     assert html.count("<svg") == 2
     (path, _) = re.findall(r'<path d="([^"]*)"', html)
-    heights = [24 - int(top) for top in re.findall(r"V(\d+)h", path)]
-    assert [height > 0 for height in heights] == (summarise(values).counts > 0).tolist()
+    assert [height > 0 for height in bar_heights(path)] == (summarise(values).counts > 0).tolist()
     for words in ("2 weights, 27 parameters", "3 tensors of shapes", "not read: w cannot be read"):
         assert words in html
 

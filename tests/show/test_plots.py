@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 import math
-import re
 import time
 import xml.etree.ElementTree as ElementTree
 from typing import Any
@@ -18,6 +17,7 @@ from onnxvis.measure.statistics import TensorStatistics, summarise
 from onnxvis.measure.weights import WeightNumbers
 from onnxvis.show.depth import depth_charts
 from onnxvis.show.plots import depth_svg, histogram_picture, histogram_png, histogram_svg
+from tests.show import outline
 from tests.show.hostile import HOSTILE, LONG
 from tests.tiny import Array
 
@@ -49,9 +49,10 @@ def bar_heights(root: ElementTree.Element) -> list[int]:
     assert [int(box.attrib[name]) for name in ("x", "y", "width", "height")] == [LEFT, TOP, WIDE, HIGH]
     view = box.attrib["viewBox"].split()
     (path,) = box.findall(f"{SVG}path")
-    bars = re.findall(r"V(\d+)h(\d+)", path.attrib["d"])
-    assert sum(int(step) for _, step in bars) == int(view[2])
-    return [int(view[3]) - int(top) for top, _ in bars]
+    heights = outline.bar_heights(path.attrib["d"])
+    assert int(view[2]) == 2 * len(heights)
+    assert int(view[3]) == HIGH
+    return heights
 
 
 def place(value: float, statistics: TensorStatistics) -> float:

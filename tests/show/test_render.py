@@ -3,9 +3,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +19,9 @@ from onnxvis.show.colormap import palette
 from onnxvis.show.mosaic import STRETCHES, Stretch
 from onnxvis.show.mosaic import stretch as stretch_maps
 from onnxvis.show.page import OutputCard, Page, Score
-from onnxvis.show.render import Press, render, warm
+from onnxvis.show.render import Press, _environment, render, warm
 from tests.show.hostile import HOSTILE, hostile_page
+from tests.show.outline import bar_heights
 from tests.show.sample import feature_maps, sample_page, scene
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -258,7 +262,7 @@ def test_every_weight_has_its_numbers_beside_its_histogram() -> None:
         assert f"{s.zero_fraction:.0%}".replace("%", " %") == numbers[4]
     (path,) = re.findall(r'<tr id="w1">.*?<path d="([^"]*)"/></svg>', html, re.DOTALL)
     counts = page.weights[0].statistics.counts
-    heights = [40 - int(top) for top in re.findall(r"V(\d+)h2", path)]
+    heights = bar_heights(path)
     np.testing.assert_allclose(heights, 40 * counts / counts.max(), atol=1)
 
 
@@ -284,7 +288,7 @@ def test_many_bins_are_drawn_joined() -> None:
     many = replace(item, statistics=summarise(values, 1000))
     html = render(replace(sample_page(), weights=(many,)))
     (path,) = re.findall(r'<tr id="w1">.*?<path d="([^"]*)"/></svg>', html, re.DOTALL)
-    heights = [40 - int(top) for top in re.findall(r"V(\d+)h2", path)]
+    heights = bar_heights(path)
     joined = np.array([many.statistics.counts[start : start + 8].sum() for start in range(0, 1000, 8)])
     np.testing.assert_allclose(heights, 40 * joined / joined.max(), atol=1)
 
@@ -390,3 +394,37 @@ def test_warming_compiles_every_template(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("jinja2.Environment.compile", fail)
     assert render(sample_page())
+
+
+@pytest.fixture
+def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where compiled templates go, for one test."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    _environment.cache_clear()
+    yield tmp_path
+    _environment.cache_clear()
+
+
+def test_templates_are_compiled_once_for_all_pages(temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    html = render(sample_page())
+    assert len(list(temporary_folder.glob("*/onnxvis-*.cache"))) > 5
+    _environment.cache_clear()
+    monkeypatch.setattr("jinja2.Environment.compile", lambda *_: pytest.fail("a template was compiled again"))
+    assert render(sample_page()) == html
+
+
+def test_a_page_needs_no_folder_for_compiled_templates(temporary_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    html = render(sample_page())
+    (kept,) = temporary_folder.iterdir()
+    shutil.rmtree(kept)
+    kept.write_text("no folder")
+    _environment.cache_clear()
+    assert render(sample_page()) == html
+    kept.unlink()
+    _environment.cache_clear()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
+    assert render(sample_page()) == html
