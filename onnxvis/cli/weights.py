@@ -49,6 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--draw", choices=("all", "kernels", "histograms"), default="all", help="with -o: which pictures (default: all)"
     )
+    group.add_argument("--format", choices=("png", "svg"), help="with -o: what histograms are drawn as (default: both)")
     look = parser.add_argument_group("how kernels are drawn, with -o and --tensorboard")
     look.add_argument(
         "--slice", metavar="K|norm",
@@ -96,8 +97,10 @@ def _check(options: argparse.Namespace) -> int | Literal["norm"] | None:
         raise UsageError("--slice and --bgr say how kernels are drawn; add -o DIR or --tensorboard DIR")
     if options.draw != "all" and options.output is None:
         raise UsageError(f"--draw {options.draw} says which pictures are written; add -o DIR")
+    if options.format and (options.output is None or options.draw == "kernels"):
+        raise UsageError(f"--format {options.format} says what histograms are drawn as; draw them with -o DIR")
     if options.filter is not None:
-        asked = [f"--{name}" for name in ("json", "csv", "tensorboard", "sort", "reverse", "slice", "bgr")
+        asked = [f"--{name}" for name in ("json", "csv", "tensorboard", "sort", "reverse", "slice", "bgr", "format")
                  if getattr(options, name)]  # fmt: skip
         if asked:
             raise UsageError(f"--filter shows one filter whole, which {asked[0]} has no part in; leave {asked[0]} out")
@@ -185,7 +188,7 @@ def _write(
 ) -> list[Path]:
     """Make the files that were asked for; returns where they are."""
     from onnxvis.show.tensorboard import EventFile, write_weight_events
-    from onnxvis.show.weights_export import WeightPictures, write_csv, write_weights
+    from onnxvis.show.weights_export import HISTOGRAM_FORMATS, WeightPictures, write_csv, write_weights
 
     if slice_ is not None:
         _check_slice(model, slice_)
@@ -199,8 +202,9 @@ def _write(
         made.append(options.csv)
     if options.output is not None:
         how = WeightPictures(
-            slice_, options.bgr, kernels=options.draw != "histograms", histograms=options.draw != "kernels"
-        )
+            slice_, options.bgr, kernels=options.draw != "histograms", histograms=options.draw != "kernels",
+            formats=(options.format,) if options.format else HISTOGRAM_FORMATS,
+        )  # fmt: skip
         skipped += write_weights(table, model, options.output, how, drawing)
         made.append(options.output)
     if options.tensorboard is not None:

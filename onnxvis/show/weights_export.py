@@ -29,13 +29,16 @@ if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.weights import WeightNumbers, WeightTable
 
-__all__ = ["CSV_COLUMNS", "WeightPictures", "write_csv", "write_weights"]
+__all__ = ["CSV_COLUMNS", "HISTOGRAM_FORMATS", "WeightPictures", "write_csv", "write_weights"]
 
 CSV_COLUMNS = (
     "name", "role", "op", "storage", "place", "shape", "dtype",
     "mean", "std", "min", "max", "zero_fraction", "nan", "inf",
 )  # fmt: skip
 """The columns of `write_csv`: keys of the JSON."""
+
+HISTOGRAM_FORMATS = ("png", "svg")
+"""What a histogram can be drawn as."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 
@@ -45,6 +48,7 @@ class WeightPictures:
     """How weights are drawn: `slice_`, `bgr` and `colormap` as in `show.kernels.draw_kernels`.
 
     A kernel that has not the input channel `slice_` is drawn as by default. `kernels`, `histograms`: whether they are.
+    `formats`: of histograms, from `HISTOGRAM_FORMATS`.
     """
 
     slice_: Slice = None
@@ -52,6 +56,7 @@ class WeightPictures:
     colormap: str = "coolwarm"
     kernels: bool = True
     histograms: bool = True
+    formats: tuple[str, ...] = HISTOGRAM_FORMATS
 
 
 def write_weights(
@@ -63,10 +68,10 @@ def write_weights(
 ) -> list[str]:
     """Write pictures of all weights of `table` into `folder`, and return the reasons for what could not be drawn.
 
-    `kernels/NNN-NAME.png`: each kernel that a convolution of the main graph uses; `histograms/NNN-NAME.png` and `.svg`:
-    every weight; `depth.svg`: the numbers of each role over depth; `index.json` maps names to these files. NNN is the
-    weight's place in the table, from 0. Without kernels or histograms their folder is not written. Raises UsageError
-    for an unknown colormap; OutputError.
+    `kernels/NNN-NAME.png`: each kernel that a convolution of the main graph uses; `histograms/NNN-NAME.png` and `.svg`,
+    those of `options.formats`: every weight; `depth.svg`: the numbers of each role over depth; `index.json` maps names
+    to these files. NNN is the weight's place in the table, from 0. Without kernels or histograms their folder is not
+    written. Raises UsageError for an unknown colormap; OutputError.
     """
     palette(options.colormap)
     found = find_kernels(model) if options.kernels else ()
@@ -90,9 +95,8 @@ def write_weights(
 
     def histogram_files() -> Iterator[tuple[str, bytes]]:
         for done, item in enumerate(table.weights, len(chosen) + 1):
-            note = _note(item)
-            yield f"{files[item.name]}.png", histogram_png(item.name, note, item.statistics)
-            yield f"{files[item.name]}.svg", histogram_svg(item.name, note, item.statistics).encode()
+            for kind in options.formats:
+                yield f"{files[item.name]}.{kind}", _histogram(item, kind)
             progress(done, total)
 
     if chosen:
@@ -159,6 +163,12 @@ def _kernel_picture(model: Model, kernel: Kernel, options: WeightPictures) -> tu
     }
 
 
+def _histogram(item: WeightNumbers, kind: str) -> bytes:
+    if kind == "svg":
+        return histogram_svg(item.name, _note(item), item.statistics).encode()
+    return histogram_png(item.name, _note(item), item.statistics)
+
+
 def _note(item: WeightNumbers) -> str:
     quantised = " (codes, shown in real units)" if item.quantization else ""
     parts = [item.role or "weight", shape(item.shape), f"{item.dtype}{quantised}", one_line(item.place)]
@@ -175,5 +185,5 @@ def _entry(
         "place": item.place,
     }
     if options.histograms:
-        entry["histogram"] = {"png": f"histograms/{file}.png", "svg": f"histograms/{file}.svg"}
+        entry["histogram"] = {kind: f"histograms/{file}.{kind}" for kind in options.formats}
     return entry if kernels is None else {**entry, "kernels": kernels}

@@ -169,6 +169,18 @@ def test_slices_and_swapped_colours_change_the_kernels(model: Path, tmp_path: Pa
     assert {name for name in usual if usual[name] != swapped[name]} == {first}
 
 
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml")])
+def test_histograms_of_one_format(kind: str, start: bytes, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(model, "-o", out, "--draw", "histograms", "--format", kind, "--quiet") == 0
+    files = sorted((out / "histograms").iterdir())
+    assert len(files) == len(NAMES)
+    assert all(path.suffix == f".{kind}" and path.read_bytes().startswith(start) for path in files)
+    entries = json.loads((out / "index.json").read_text())["weights"]
+    assert sorted(entry["histogram"][kind] for entry in entries) == [f"histograms/{path.name}" for path in files]
+    assert all(len(entry["histogram"]) == 1 for entry in entries)
+
+
 @pytest.mark.parametrize(("draw", "folders"), [("kernels", ["kernels"]), ("histograms", ["histograms"])])
 def test_only_some_pictures(draw: str, folders: list[str], model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
@@ -261,6 +273,9 @@ def test_what_is_refused(model: Path, tmp_path: Path, fails: Fails) -> None:
         (("--slice", "2"), "add -o DIR or --tensorboard DIR"),
         (("--bgr",), "add -o DIR or --tensorboard DIR"),
         (("--draw", "kernels"), "--draw kernels says which pictures are written; add -o DIR"),
+        (("--format", "png"), "--format png says what histograms are drawn as; draw them with -o DIR"),
+        (("--format", "svg", "--draw", "kernels", *out), "--format svg says what histograms are drawn as"),
+        (("--filter", "0", "--format", "png", *out), "leave --format out"),
         (("--slice", "x", *out), "--slice is 'x'; give the number of an input channel, or norm"),
         (("--slice", "16", *out), "the widest, stage2.x.a.weight, has 16, 0 to 15"),
         (("--bins", "0"), "a histogram cannot have 0 bins"),
