@@ -1,7 +1,7 @@
-"""ONNX Runtime's own operators, read as the standard ones whose shapes they share.
+"""Operators that ONNX's shape inference passes over, read as others whose shapes they share.
 
-ONNX's shape inference knows none of the domain com.microsoft, in which quantised models (QOperator format) and fused
-graphs are written. Definitions: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
+It knows none of the domain com.microsoft, in which quantised models (QOperator format) and fused graphs are written,
+and says nothing of a few standard ones. Definitions: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _STANDARD: dict[str, tuple[str, tuple[int, ...] | None]] = {
     "Gelu": ("Identity", (0,)),
     "QuickGelu": ("Identity", (0,)),
 }
+_SAME_SHAPE = frozenset({"GroupNormalization", "MeanVarianceNormalization"})
+"""Standard operators whose output has the shape and type of their input, and of which the inference says nothing."""
 
 
 def with_standard_operators(model: ModelProto) -> ModelProto:
@@ -54,11 +56,13 @@ def _known(node: NodeProto) -> bool:
     if node.op_type == "QGemm" and not (len(node.input) > 7 and node.input[7]):
         return False  # its result is float32 then, and a stand-in would say it has the type of its input
     channels_last = any(item.name == "channels_last" and item.i for item in node.attribute)
+    if node.domain in ("", "ai.onnx"):
+        return node.op_type in _SAME_SHAPE
     return node.domain == _DOMAIN and node.op_type in _STANDARD and not channels_last
 
 
 def _standardise(node: NodeProto) -> None:
-    name, places = _STANDARD[node.op_type]
+    name, places = _STANDARD[node.op_type] if node.domain == _DOMAIN else ("Identity", (0,))
     inputs = list(node.input)
     kept = [item for item in node.attribute if item.name in _KEPT_ATTRIBUTES and name != "Identity"]
     attributes = [type(item).FromString(item.SerializeToString()) for item in kept]

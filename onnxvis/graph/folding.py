@@ -20,9 +20,10 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _MAX_ELEMENTS = 1024
 _FOLDED = frozenset({
-    "Add", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Floor", "Gather", "Identity", "Max", "Min",
-    "Mod", "Mul", "Neg", "Not", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Slice", "Sqrt",
-    "Squeeze", "Sub", "Unsqueeze", "Where",
+    "Add", "And", "Cast", "Ceil", "Concat", "ConstantOfShape", "Div", "Equal", "Floor", "Gather", "Greater",
+    "GreaterOrEqual", "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "ReduceMax",
+    "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "Slice", "Sqrt", "Squeeze", "Sub", "Transpose", "Unsqueeze",
+    "Where",
 })  # fmt: skip
 
 

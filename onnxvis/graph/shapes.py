@@ -14,7 +14,7 @@ from onnxvis.graph.types import TensorType, dtype_name, type_of
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
 
-__all__ = ["infer"]
+__all__ = ["infer", "with_input_shapes"]
 
 _FOLDING_ROUNDS = 64  # ShuffleNet as PyTorch exports it needs one for each of its 13 pairs of slices
 
@@ -30,7 +30,7 @@ def infer(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]] | None 
     # ONNX follows the values of a ConstantOfShape element by element: a size of 2⁶⁰ would never end.
     follow = not any(node.op_type == "ConstantOfShape" for node in model.graph.node)
     declared = _declared(model)
-    concrete = with_standard_operators(_with_input_shapes(model, input_shapes) if input_shapes else model)
+    concrete = with_standard_operators(with_input_shapes(model, input_shapes) if input_shapes else model)
     try:
         inferred = shape_inference.infer_shapes(concrete, data_prop=follow)
     except Exception:  # the inference is a help: on any complaint of its own the declared types remain
@@ -67,7 +67,8 @@ def _declared(model: ModelProto) -> dict[str, TensorType]:
     return types
 
 
-def _with_input_shapes(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> ModelProto:
+def with_input_shapes(model: ModelProto, input_shapes: Mapping[str, tuple[int, ...]]) -> ModelProto:
+    """A copy of `model` that declares these shapes for its inputs, and for its outputs none where that is a change."""
     concrete = copied(model)
     changed = False
     for value in concrete.graph.input:

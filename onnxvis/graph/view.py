@@ -17,7 +17,7 @@ from onnxvis.graph.types import Shape, type_of
 if TYPE_CHECKING:
     from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto
 
-__all__ = ["GraphView", "Node", "Tensor", "declared_ports", "subgraphs"]
+__all__ = ["GraphView", "Node", "Tensor", "captured", "declared_ports", "subgraphs"]
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,20 @@ class Node:
         """An integer attribute, or `default` where it is absent."""
         item = self.attribute(name)
         return item.i if item is not None else default
+
+    def number(self, name: str, default: float) -> float:
+        """A float attribute, or `default` where it is absent."""
+        item = self.attribute(name)
+        return item.f if item is not None else default
+
+    def text(self, name: str, default: str) -> str:
+        """A text attribute, or `default` where it is absent."""
+        item = self.attribute(name)
+        return item.s.decode("utf-8", "replace") if item is not None else default
+
+    def input(self, place: int) -> str:
+        """The tensor read at that place, '' for an optional one that is left out."""
+        return self.inputs[place] if place < len(self.inputs) else ""
 
 
 class GraphView:
@@ -201,7 +215,7 @@ def _check_ports(graph: GraphProto) -> None:
 def _node(index: int, proto: NodeProto) -> Node:
     attributes = (item.name for item in proto.attribute)
     _check_text(f"node {index}", *proto.input, *proto.output, proto.name, proto.op_type, proto.domain, *attributes)
-    captures = tuple(dict.fromkeys(name for graph in subgraphs(proto) for name in _captured(graph)))
+    captures = tuple(dict.fromkeys(name for graph in subgraphs(proto) for name in captured(graph)))
     inputs, outputs = tuple(proto.input), tuple(proto.output)
     return Node(index, proto.op_type, proto.name, proto.domain, inputs, outputs, captures, proto)
 
@@ -221,12 +235,12 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
         yield from attribute.graphs
 
 
-def _captured(graph: GraphProto) -> list[str]:
+def captured(graph: GraphProto) -> list[str]:
     """Names a subgraph reads from outside itself, its own nested subgraphs included."""
     own = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer}
     own |= {sparse.values.name for sparse in graph.sparse_initializer}
     own |= {name for node in graph.node for name in node.output}
     read = [name for node in graph.node for name in node.input]
-    read += [name for node in graph.node for inner in subgraphs(node) for name in _captured(inner)]
+    read += [name for node in graph.node for inner in subgraphs(node) for name in captured(inner)]
     read += [value.name for value in graph.output]
     return [name for name in dict.fromkeys(read) if name and name not in own]

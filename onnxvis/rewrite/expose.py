@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from onnxvis.errors import RewriteError
 from onnxvis.files import one_line
 from onnxvis.graph.load import Model
-from onnxvis.graph.protos import copied, keep
+from onnxvis.graph.protos import copied
 from onnxvis.graph.types import element_type
 from onnxvis.graph.view import Tensor
+from onnxvis.rewrite.names import Names
+from onnxvis.rewrite.prune import prune
 
 if TYPE_CHECKING:
     from onnx import ModelProto, ValueInfoProto
@@ -61,19 +63,19 @@ def expose(model: Model, tensors: Iterable[str], *, only: bool = False) -> Expos
     if only:
         del proto.graph.output[:]
     present = {value.name for value in proto.graph.output}
-    taken = present | _all_names(model)
+    names = Names(proto.graph)
     outputs: dict[str, str] = {}
     casts: dict[str, tuple[str, str]] = {}
     for tensor in found:
         wider = WIDER.get(tensor.dtype)
-        outputs[tensor.name] = _fresh(f"{tensor.name}.{wider}", taken) if wider else tensor.name
+        outputs[tensor.name] = names.fresh(f"{tensor.name}.{wider}") if wider else tensor.name
         if wider:
             casts[tensor.name] = (tensor.dtype, wider)
             _add_cast(proto, tensor.name, outputs[tensor.name], wider)
         if outputs[tensor.name] not in present:
             proto.graph.output.append(_value_info(model, outputs[tensor.name], tensor, wider))
     if only:
-        _cut(proto, model)
+        prune(proto.graph)
     return Exposed(proto, outputs, casts)
 
 
@@ -94,42 +96,3 @@ def _add_cast(proto: ModelProto, source: str, target: str, dtype: str) -> None:
     from onnx import helper
 
     proto.graph.node.append(helper.make_node("Cast", [source], [target], name=target, to=element_type(dtype)))
-
-
-def _all_names(model: Model) -> set[str]:
-    view = model.view
-    names = {tensor.name for tensor in view.inputs} | set(view.initializers)
-    return names | {tensor.name for tensor in view.intermediates}
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    candidate, number = name, 1
-    while candidate in taken:
-        number += 1
-        candidate = f"{name}.{number}"
-    taken.add(candidate)
-    return candidate
-
-
-def _cut(proto: ModelProto, model: Model) -> None:
-    """Leave out what the outputs do not need, keeping the order of what stays."""
-    needed = {value.name for value in proto.graph.output}
-    makers = {name: node for node in model.view.nodes for name in node.outputs if name}
-    casts = {node.output[0]: node.input[0] for node in list(proto.graph.node)[len(model.proto.graph.node) :]}
-    needed |= {casts[name] for name in needed & set(casts)}
-    waiting, kept = list(needed), set()
-    while waiting:
-        node = makers.get(waiting.pop())
-        if node is not None and node.index not in kept:
-            kept.add(node.index)
-            fresh = {name for name in (*node.inputs, *node.captures) if name not in needed}
-            needed |= fresh
-            waiting += fresh
-    count = len(model.proto.graph.node)
-    nodes = [node for index, node in enumerate(proto.graph.node) if index in kept or index >= count]
-    keep(proto.graph.node, nodes)
-    keep(proto.graph.initializer, [item for item in proto.graph.initializer if item.name in needed])
-    keep(proto.graph.sparse_initializer, [i for i in proto.graph.sparse_initializer if i.values.name in needed])
-    keep(proto.graph.input, [item for item in proto.graph.input if item.name in needed])
-    made = {name for node in nodes for name in node.output}
-    keep(proto.graph.value_info, [item for item in proto.graph.value_info if item.name in made])

@@ -38,6 +38,17 @@ def test_shape_and_type_equal_what_runs(name: str) -> None:
     assert shapes.infer(model)["y"] == (result.shape, str(result.dtype))
 
 
+@pytest.mark.parametrize(
+    "node", ["y = GroupNormalization<num_groups: int = 2>(x, k, k)", "y = MeanVarianceNormalization(x)"]
+)
+def test_standard_operators_that_keep_shape_and_type(node: str) -> None:
+    head = '<ir_version: 10, opset_import: ["" : 21]>'
+    constant = "k = Constant<value: tensor = float[4] {1, 1, 1, 1}>()"
+    text = f"{head} g (float[N, 4, 9, 7] x) => (float[a, b, c, d] z) {{ {constant} {node} z = Relu(y) }}"
+    found = shapes.infer(onnx.parser.parse_model(text))
+    assert found["y"] == found["x"] == (("N", 4, 9, 7), "float32")
+
+
 def test_a_product_that_ends_in_floats_is_left_alone() -> None:
     body = "w = Constant<value: tensor = uint8[2, 3] {1, 2, 3, 4, 5, 6}>() y = com.microsoft.QGemm(x, s, z, w, s, z)"
     model = onnx.parser.parse_model(f"{HEAD} g (uint8[5, 2] x) => (float[a, b] y) {{ {SCALES} {body} }}")

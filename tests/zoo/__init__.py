@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tests.zoo import attention, dense, detect, mobile, plain, residual, segment
+from tests.zoo import attention, dense, detect, mobile, modern, plain, residual, segment
 from tests.zoo.builder import Builder
-from tests.zoo.core import BatchNorm, Layout, Names
+from tests.zoo.core import BatchNorm, Layout, Names, Value
 from tests.zoo.names import number
 from tests.zoo.weights import materialize, save
 
@@ -45,6 +45,18 @@ _NETWORKS: dict[str, Callable[[Builder], None]] = {
 }
 
 NAMES = tuple(_NETWORKS)
+"""Those whose stages and blocks the papers' tables give; `build` knows more."""
+
+_NETWORKS |= {function.__name__: function for function in (modern.convnext_tiny, modern.unet_mixed)}
+
+
+class _Sized(Builder):
+    """Builds for a picture of another size than the network's own."""
+
+    size: int | None = None
+
+    def image(self, size: int, name: str = "input", channels: int = 3) -> Value:
+        return super().image(self.size or size, name, channels)
 
 
 def build(
@@ -54,18 +66,21 @@ def build(
     names: Names = "scopes",
     layout: Layout = "nchw",
     batch: int | str = 1,
+    size: int | None = None,
 ) -> ModelProto:
-    """The network `name` (one of NAMES), at opset 17.
+    """The network `name`, at opset 17.
 
     batchnorm: 'folded' puts each batch norm that directly follows a convolution into it.
     names: 'scopes' as PyTorch's TorchScript exporter, 'numbers' for tensors called 0, 1, 2 and nodes not at all.
     layout: 'nhwc' transposes once at the input and at spatial outputs; 'nhwc_everywhere' around every operator that
     needs NCHW.
     batch: the batch dimension of inputs and outputs; a string makes it symbolic.
+    size: the height and width of the input, where the network's own is too large; fully connected layers follow it.
 
     Weights above 4 kB refer to a file that does not exist: `save` writes one of zeros, `materialize` draws random ones.
     """
-    builder = Builder(layout, batchnorm, batch)
+    builder = _Sized(layout, batchnorm, batch)
+    builder.size = size
     _NETWORKS[name](builder)
     model = builder.model(name)
     if names == "numbers":
