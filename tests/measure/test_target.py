@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxvis.errors import UsageError
+from onnxvis.graph.load import Model
+from onnxvis.measure.target import TOP, Target, resolve_target
+from onnxvis.rewrite.gradient import differentiate
+from tests.rewrite.differences import run
+from tests.tiny import Array, from_text
+
+LOGITS = np.array([[0.5, -1, 3, 2]], np.float32)
+
+
+def model(outputs: str = "y", body: str = "y = Identity (x)", shape: str = "1, 4") -> Model:
+    declared = ", ".join(f'"{name}"' if ":" in name else name for name in outputs.split())
+    return Model(Path("case.onnx"), from_text(f"g (float[{shape}] x) => ({declared}) {{ {body} }}"), Path.cwd())
+
+
+def resolved(text: str, **outputs: Any) -> Target:
+    return resolve_target(model(), text, outputs)
+
+
+def test_top_is_the_class_with_the_highest_score() -> None:
+    found = resolved(TOP, y=LOGITS)
+    assert (found.output, found.index, found.tensor, found.shape, found.notes) == ("y", (2,), "y", (1, 4), ())
+    assert found.value(LOGITS) == 3
+
+
+def test_top_is_sought_in_the_first_output_with_class_scores() -> None:
+    named = model("boxes y", "boxes = Relu (x)  y = Identity (x)")
+    found = resolve_target(named, TOP, {"boxes": np.zeros((1, 3, 5), np.float32), "y": LOGITS})
+    assert str(found) == "y:2"
+
+
+def test_a_number_is_a_class_of_the_scores() -> None:
+    named = model("boxes y", "boxes = Relu (x)  y = Identity (x)")
+    found = resolve_target(named, "1", {"boxes": np.zeros((1, 3, 5), np.float32), "y": LOGITS})
+    assert str(found) == "y:1"
+    assert found.value(LOGITS) == -1
+
+
+def test_without_scores_a_number_is_the_first_index_of_the_first_output() -> None:
+    values = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    found = resolved("1", y=values)
+    assert (found.output, found.index) == ("y", (1,))
+    assert found.value(values) == values[0, 1].sum()
+    assert found.notes == ("the target is the sum of 12 values",)
+
+
+@pytest.mark.parametrize("text", ["y:1,2,0", "y:-1,-1,0", "y:1", "y:0,-3"])
+def test_elements_and_sums_are_numpy_s(text: str) -> None:
+    values = np.random.default_rng(0).standard_normal((2, 2, 3, 4)).astype(np.float32)
+    found = resolved(text, y=values)
+    index = tuple(map(int, text.split(":")[1].split(",")))
+    wanted = values[0][index]
+    assert found.value(values) == pytest.approx(float(wanted.sum()), rel=1e-6)
+    assert all(place >= 0 for place in found.index)
+    assert any(note == f"the target is the sum of {wanted.size} values" for note in found.notes) == (wanted.size > 1)
+    seed = found.seed(values)
+    assert seed.dtype == np.float32
+    assert seed.sum() == wanted.size
+    assert (seed * values.astype(np.float64)).sum() == pytest.approx(float(wanted.sum()), rel=1e-6)
+
+
+def test_a_name_may_hold_colons() -> None:
+    named = model("scores:0", 'scores_ = Relu (x)  "scores:0" = Identity (scores_)')
+    outputs = {"scores:0": LOGITS}
+    assert resolve_target(named, "scores:0:3", outputs).index == (3,)
+    assert resolve_target(named, TOP, outputs).output == "scores:0"
+    with pytest.raises(UsageError, match="has no output 'scores'; it has scores:0"):
+        resolve_target(named, "scores:0", outputs)
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("z:0", "has no output 'z'; it has y"),
+        ("4", r"has no element 4: without the batch its shape is \[4\]"),
+        ("y:-5", "has no element -5"),
+        ("y:0,0", "has no element 0,0"),
+        ("y:9999999999999999999", "is no target"),
+        ("cat", "'cat' is no target; give a class, 'top', or OUTPUT:index"),
+        ("-1", "is no target"),
+        ("1" * 5000, "is no target"),
+        ("", "is no target"),
+        ("y:", "is no target"),
+    ],
+)
+def test_what_is_not_there_is_refused(text: str, complaint: str) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        resolved(text, y=LOGITS)
+
+
+@pytest.mark.parametrize(
+    "value", [np.zeros((1, 4), np.int64), np.array(["a"]), [{"cat": 1.0}], np.float32(3), np.zeros((1, 0), np.float32)]
+)
+def test_an_output_without_numbers_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match="holds no numbers that could be explained"):
+        resolved("y:0", y=value)
+
+
+def test_no_scores_no_top() -> None:
+    with pytest.raises(UsageError, match=r"no output of case\.onnx looks like class scores.*--target 'y:0'"):
+        resolved(TOP, y=np.zeros((1, 3, 5), np.float32))
+    with pytest.raises(UsageError, match=r"no output of case\.onnx looks like class scores"):
+        resolved(TOP)
+    with pytest.raises(UsageError, match="none that could be explained"):
+        resolved("3")
+
+
+def test_scores_that_are_nan_have_no_top() -> None:
+    with pytest.raises(UsageError, match=r"output 'y' of case\.onnx holds NaN or infinite values, so there is no top"):
+        resolved(TOP, y=np.full((1, 4), np.nan, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("body", "op"),
+    [
+        ("z = Relu (x)  y = Softmax (z)", "Softmax"),
+        ("z = Relu (x)  p = LogSoftmax (z)  y = Cast <to = 1> (p)", "LogSoftmax"),
+        ("z = Relu (x)  y = Sigmoid (z)", ""),
+    ],
+)
+def test_a_final_softmax_is_left_out(body: str, op: str) -> None:
+    found = resolve_target(model(body=body), "2", {"y": np.array([[0.1, 0.2, 0.4, 0.3]], np.float32)})
+    assert found.tensor == ("z" if op else "y")
+    assert any(f"what the final {op} reads" in note for note in found.notes) == bool(op)
+
+
+def test_before_the_softmax_the_shape_may_differ() -> None:
+    """(2, 6) codes for (2, 3, 2): the gradient starts from the element that the output's index means."""
+    proto = from_text(
+        "g (float[2, 6] x) => (float[2, 3, 2] y) <int64[2] flat = {6, 2}, int64[3] back = {2, 3, 2}> "
+        "{ z = Reshape (x, flat)  p = Softmax (z)  y = Reshape (p, back) }"
+    )
+    x = np.random.default_rng(0).standard_normal((2, 6)).astype(np.float32)
+    seen = Model(Path("case.onnx"), proto, Path.cwd())
+    found = resolve_target(seen, "y:2,1", {"y": run(proto, {"x": x})["y"]})
+    z = x.reshape(6, 2)
+    assert found.value(z) == x[0, 5]
+    expected = np.zeros((6, 2), np.float32)
+    expected[2, 1] = 1
+    np.testing.assert_array_equal(found.seed(z), expected)
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_gradient_of_the_target_is_of_the_first_picture(batch: int) -> None:
+    """y = x², so d y[0, 1, :] / dx = 2 x there and nothing elsewhere."""
+    seen = model(body="y = Mul (x, x)", shape=f"{batch}, 2, 3")
+    x = np.random.default_rng(0).standard_normal((batch, 2, 3)).astype(np.float32)
+    target = resolve_target(seen, "y:1", {"y": x**2})
+    found = differentiate(seen, [target.tensor], ["x"])
+    feeds: dict[str, Array] = {"x": x, found.seeds["y"]: target.seed(x)}
+    expected = np.zeros_like(x)
+    expected[0, 1] = 2 * x[0, 1]
+    np.testing.assert_allclose(run(found.proto, feeds)[found.gradients["x"]], expected, rtol=1e-6)
+
+
+def test_a_whole_output_is_called_by_its_name() -> None:
+    assert str(Target("y", (), "y", (1, 4))) == "y"
+    assert Target("y", (), "y", (2, 4)).value(np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)) == 10
