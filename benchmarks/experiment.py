@@ -13,7 +13,7 @@ from benchmarks.processes import Finished, ProcessFailed, environment, run
 
 __all__ = ["Experiment", "Line", "Samples", "Side", "Unit", "measure"]
 
-Unit = Literal["s", "MiB", "MB", "of 5"]
+Unit = Literal["s", "MiB", "MB", "of 5", "×"]
 Samples = dict[str, list[float]]
 
 

@@ -218,6 +218,31 @@ def growth(inputs: Inputs, scratch: Path, threads: int) -> Experiment:
     )
 
 
+def gradients(inputs: Inputs, scratch: Path, threads: int) -> Experiment:
+    """Forward and backward of five networks, inside one process."""
+    del inputs
+    models = scratch / "models"
+    networks = {"squeezenet1_1": "SqueezeNet", "resnet18": "ResNet-18", "alexnet": "AlexNet", "vgg16": "VGG-16"}
+    networks["darknet53"] = "Darknet-53"
+    each = (
+        Line(f"{title}: gradient by the picture / PyTorch", f"process.{name}.ours", f"process.{name}.theirs")
+        for name, title in networks.items()
+    )
+    builds = (
+        Line(f"{title}: writing the gradient graph", f"process.{name}.build", None, 0.5)
+        for name, title in networks.items()
+    )
+    return Experiment(
+        "gradients",
+        "Forward and backward by the picture of five networks, 224 × 224, batch norm kept, in turn inside one process "
+        "on the same weights, after both have warmed up. Ours: the gradient graph in one ONNX Runtime session, "
+        "optimised. Theirs: PyTorch's autograd over the same operators, weights without gradients. The limit is for "
+        "the median of the five ratios. Then what it takes to write each graph, from an opened model.",
+        (Side("process", (_python("programs.gradients", models, threads),), (models,), 5, prints=True),),
+        (*each, Line("the median of these five ratios", "process.ratio", None, 0.95, "×"), *builds),
+    )
+
+
 EXPERIMENTS: dict[str, Callable[[Inputs, Path, int], Experiment]] = {
     "darknet-channels": darknet_channels,
     "resnet-children": resnet_children,
@@ -227,4 +252,5 @@ EXPERIMENTS: dict[str, Callable[[Inputs, Path, int], Experiment]] = {
     "statistics": statistics,
     "plain": plain,
     "growth": growth,
+    "gradients": gradients,
 }

@@ -24,7 +24,7 @@ HEADER = (
     "peak, theirs",
 )
 
-_SCALE: dict[Unit, float] = {"s": 1.0, "MiB": 2.0**20, "MB": 1e6, "of 5": 1.0}
+_SCALE: dict[Unit, float] = {"s": 1.0, "MiB": 2.0**20, "MB": 1e6, "of 5": 1.0, "×": 1.0}
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,26 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onnxvis.api import activations, expose, read_input, report, weights
+    from onnxvis.api import activations, embed, expose, gradient, heatmap, read_input, report, weights
     from onnxvis.errors import OnnxvisError
     from onnxvis.graph.load import Model, load
     from onnxvis.graph.receptive import receptive_field
     from onnxvis.measure.activations import Activations
+    from onnxvis.measure.heatmaps.explain import Heatmap
     from onnxvis.measure.weights import WeightTable
 
 __all__ = [
     "Activations",
+    "Heatmap",
     "Model",
     "OnnxvisError",
     "WeightTable",
     "__version__",
     "activations",
+    "embed",
     "expose",
+    "gradient",
+    "heatmap",
     "load",
     "read_input",
     "receptive_field",
@@ -32,18 +37,27 @@ __all__ = [
 
 _HOMES = {
     "Activations": "onnxvis.measure.activations",
+    "Heatmap": "onnxvis.measure.heatmaps.explain",
     "Model": "onnxvis.graph.load",
     "OnnxvisError": "onnxvis.errors",
     "WeightTable": "onnxvis.measure.weights",
     "activations": "onnxvis.api",
+    "embed": "onnxvis.api",
     "expose": "onnxvis.api",
+    "gradient": "onnxvis.api",
+    "heatmap": "onnxvis.api",
     "load": "onnxvis.graph.load",
     "read_input": "onnxvis.api",
     "receptive_field": "onnxvis.graph.receptive",
     "report": "onnxvis.api",
     "weights": "onnxvis.api",
 }
-_SHOWN_BY = {"Activations": "activations_html", "Model": "model_html", "WeightTable": "weights_html"}
+_SHOWN_BY = {
+    "Activations": "activations_html",
+    "Heatmap": "heatmap_html",
+    "Model": "model_html",
+    "WeightTable": "weights_html",
+}
 
 
 def __getattr__(name: str) -> Any:

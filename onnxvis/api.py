@@ -8,22 +8,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from onnxvis.errors import UsageError
 from onnxvis.graph.choose import choose_weights
 from onnxvis.graph.load import Model, load
+from onnxvis.graph.logits import before_softmax
 from onnxvis.graph.select import select
+from onnxvis.graph.target_layer import last_map
 from onnxvis.measure.activations import Activations, Probe
+from onnxvis.measure.heatmaps.explain import Heatmap, explain
+from onnxvis.measure.heatmaps.zhou import linear_head_layer
+from onnxvis.measure.target import TOP
 from onnxvis.measure.weights import WeightTable, measure_weights
+from onnxvis.rewrite.embed import Embedded
+from onnxvis.rewrite.embed import embed as _embed
 from onnxvis.rewrite.expose import Exposed
 from onnxvis.rewrite.expose import expose as _expose
+from onnxvis.rewrite.gradient import differentiate
+from onnxvis.rewrite.tape import Variant
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.inputs import PreparedInput
+from onnxvis.run.picture_input import image_input
 from onnxvis.run.reading import Reading
 from onnxvis.run.session import RunOptions
 
 if TYPE_CHECKING:
     from onnxvis.show.report import ReportOptions
 
-__all__ = ["activations", "expose", "read_input", "report", "weights"]
+__all__ = ["activations", "embed", "expose", "gradient", "heatmap", "read_input", "report", "weights"]
 
 Feeds = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -61,6 +72,77 @@ def expose(model: Model | Path | str, tensors: Iterable[str], *, only: bool = Fa
     """A new model that also returns `tensors` (names, patterns, blocks or scopes): see `rewrite.expose.expose`."""
     opened = _opened(model)
     return _expose(opened, select(opened, tensors).tensors, only=only)
+
+
+def heatmap(
+    model: Model | Path | str,
+    source: PreparedInput | Feeds | Path | str,
+    method: str = "gradcam",
+    *,
+    target: str | int = TOP,
+    layers: Iterable[str] = (),
+    options: RunOptions | None = None,
+    random_seed: int = 0,
+) -> Heatmap:
+    """Where the model looks for `target`: `.map` (H, W) float32 in 0–1, `.raw` before it was made a map.
+
+    `method`: 'gradcam', 'layercam', 'saliency', … (`measure.heatmaps.explain.METHOD_NAMES`); `target`: a class, 'top',
+    or 'OUTPUT:index,…'; `layers`: tensors, blocks or patterns, several are fused. `source` as for `activations`.
+    For several methods at once: `measure.heatmaps.explain.explain`. Raises its errors.
+    """
+    opened = _opened(model)
+    if isinstance(source, (str, Path)):
+        source = read_input(opened, source)
+    feeds = source.feeds if isinstance(source, PreparedInput) else source
+    wanted = (method,)
+    return explain(
+        opened, feeds, wanted, target=str(target), layers=tuple(layers), options=options, random_seed=random_seed
+    )[0]
+
+
+def gradient(
+    model: Model | Path | str,
+    of: Iterable[str],
+    wrt: Iterable[str],
+    *,
+    variant: Variant = "plain",
+    only: bool = False,
+) -> Model:
+    """A model with an input `seed.T` for each tensor of `of` and an output `grad.T` for each of `wrt`.
+
+    Both are names, patterns, blocks or scopes; see `rewrite.gradient.differentiate` for the rest and the errors raised.
+    Its weights stay in the original's file: write it with `rewrite.save`.
+    """
+    opened = _opened(model)
+    found = differentiate(opened, select(opened, of).tensors, select(opened, wrt).tensors, variant=variant, only=only)
+    return Model(opened.path, found.proto, opened.folder)
+
+
+def embed(
+    model: Model | Path | str, method: str = "gradcam", *, layer: str | None = None, output: str | None = None
+) -> Embedded:
+    """A model with a heatmap by `method` as one more output: see `rewrite.embed.embed`, whose errors it raises.
+
+    `layer`: a tensor or block (default: the last feature map before the head); `output`: the output with the class
+    scores (default: the first). Raises UsageError where there is no picture input, no such output or no such layer.
+    """
+    opened = _opened(model)
+    picture = image_input(opened.inputs)
+    names = [tensor.name for tensor in opened.outputs]
+    if picture is None:
+        raise UsageError(f"{opened.name} takes no picture that a heatmap could be laid over")
+    if not names or (output is not None and output not in names):
+        raise UsageError(f"{opened.name} has no output '{output}'; it has {', '.join(names) or 'none'}")
+    scores, _ = before_softmax(opened.view, output or names[0])
+    if method == "saliency":
+        source: str | None = picture.name
+    elif layer is not None:
+        source = select(opened, [layer]).tensors[-1]
+    else:
+        source = linear_head_layer(opened, scores) if method == "cam" else last_map(opened, scores)
+    if source is None:
+        raise UsageError(f"{opened.name} has no feature map before '{scores}'; name a layer, or embed saliency")
+    return _embed(opened, method, scores, source, picture.name)
 
 
 def weights(model: Model | Path | str, *, bins: int = 50, names: Iterable[str] | None = None) -> WeightTable:

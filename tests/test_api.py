@@ -8,12 +8,12 @@ import pytest
 from onnx import numpy_helper
 
 import onnxvis
-from onnxvis.errors import InputError, TensorNotFound
+from onnxvis.errors import InputError, TensorNotFound, UsageError
 from onnxvis.run.flags import PreprocessFlags
-from onnxvis.run.session import RunOptions
+from onnxvis.run.session import RunOptions, Session
 from onnxvis.show.maps import Look
 from onnxvis.show.report import ReportOptions
-from tests.tiny import oracle, photo, tiny, write
+from tests.tiny import from_text, oracle, photo, tiny, write
 
 FEED = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
 
@@ -127,3 +127,37 @@ def test_the_report_takes_what_the_command_takes(path: Path, tmp_path: Path) -> 
         assert words in html
     with pytest.raises(onnxvis.OnnxvisError, match="never changed"):
         onnxvis.report(path, [], labels, options=options)
+
+
+def test_a_heatmap(path: Path, tmp_path: Path) -> None:
+    picture = photo(tmp_path, height=32, width=32)
+    found = onnxvis.heatmap(path, picture, "layercam", target=4, layers=["stage1"])
+    assert (found.method, found.layers, str(found.target)) == ("layercam", ("stage1.y/relu",), "logits:4")
+    assert found.map.shape == (32, 32)
+    prepared = onnxvis.read_input(path, picture)
+    again = onnxvis.heatmap(onnxvis.load(path), prepared.feeds, "layercam", target="4", layers=["stage1"])
+    np.testing.assert_array_equal(found.map, again.map)
+    with pytest.raises(UsageError, match="no heatmap method is called 'nothing'"):
+        onnxvis.heatmap(path, picture, "nothing")
+
+
+def test_a_model_with_gradients(path: Path) -> None:
+    model = onnxvis.gradient(path, ["logits"], ["stage2", "image"])
+    assert [tensor.name for tensor in model.inputs] == ["image", "seed.logits"]
+    assert [tensor.name for tensor in model.outputs] == ["logits", "grad.image", "grad.stage2.y/relu"]
+    session = Session(model.skeleton, model.folder, RunOptions("cpu", 1))
+    seed = np.eye(10, dtype=np.float32)[[3]]
+    found = session.run({**FEED, "seed.logits": seed})
+    pooled = session.run({**FEED, "seed.logits": 2 * seed})
+    np.testing.assert_allclose(pooled["grad.image"], 2 * found["grad.image"], rtol=1e-5)
+    weights = onnxvis.load(path).read("fc.weight")
+    np.testing.assert_allclose(found["grad.stage2.y/relu"][0].mean(axis=(1, 2)), weights[3] / 64, rtol=1e-5)
+
+
+def test_a_model_that_explains_itself_refuses_what_it_cannot(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no output 'nothing'; it has logits"):
+        onnxvis.embed(path, output="nothing")
+    body = "g (float[1,3,4,4] x) => (float[1,3] y) { p = GlobalAveragePool(x)\n y = Flatten(p) }"
+    flat = write(from_text(body), tmp_path, "flat.onnx")
+    with pytest.raises(UsageError, match="no feature map before 'y'; name a layer, or embed saliency"):
+        onnxvis.embed(flat)

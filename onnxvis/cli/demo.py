@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="classifier (default: %(default)s)",
     )
     add_page_options(parser)
+    parser.set_defaults(heatmaps=",".join(DEMO_HEATMAPS), classes=DEMO_CLASSES)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -31,4 +32,5 @@ def run(options: argparse.Namespace) -> int:
         return write_report(options, data / "classifier.onnx", scenes, None)
 
 
-DEMO_SCENES = 3
+DEMO_SCENES, DEMO_CLASSES = 3, 3
+DEMO_HEATMAPS = ("gradcam", "layercam", "integratedgradients", "guidedbackprop", "guided-gradcam")

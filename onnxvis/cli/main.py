@@ -28,7 +28,10 @@ COMMANDS = {
     "layers": "the stages, blocks and tensors of a model, as a table or as JSON",
     "features": "feature maps of any tensors as pictures, or as arrays",
     "weights": "the numbers and histogram of every weight, and the kernels as pictures",
+    "heatmap": "where a model looks for its answer: heatmaps of a picture by any of many methods",
     "expose": "a copy of a model that also returns the tensors you name, for any runtime",
+    "gradient": "a copy of a model that also computes gradients, for any runtime",
+    "embed": "a copy of a model that also returns a heatmap, for any runtime",
     "doctor": "what is installed, which devices can be used, and what is wrong with that",
 }
 

@@ -13,7 +13,7 @@ from onnxvis.errors import UsageError
 __all__ = ["add_arguments", "add_page_options", "run", "write_report"]
 
 _LARGEST_BUDGET = 1e6
-_HEATMAPS = ("none",)
+_MOST_CLASSES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +31,20 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: %(default)s"
     )
     parser.add_argument("--json-file", metavar="FILE", type=Path, help="write every number of the page as JSON, too")
-    parser.add_argument("--heatmaps", metavar="none", default="none", help="only none for now (default: %(default)s)")
+    parser.add_argument(
+        "--heatmaps",
+        metavar="METHOD,...|none",
+        default="gradcam",
+        help="where the model looked, by these methods for the top class: gradcam, layercam, saliency, …, or all "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="N",
+        type=int,
+        default=1,
+        help="the first of these methods also for the next strongest classes, N in all (default: %(default)s)",
+    )
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     parser.add_argument(
         "--budget",
@@ -61,12 +74,13 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
     from onnxvis.measure.histogram import MAX_BINS
     from onnxvis.run.flags import PreprocessFlags
     from onnxvis.show import report
+    from onnxvis.show.explained import HeatmapOptions
     from onnxvis.show.maps import Look
 
     if not 0 < options.budget < _LARGEST_BUDGET:
         raise UsageError(f"--budget {options.budget:g} is no size for a page; give megabytes above 0")
-    if options.heatmaps not in _HEATMAPS:
-        raise UsageError(f"no heatmap is called '{one_line(options.heatmaps)}'; there are: {', '.join(_HEATMAPS)}")
+    if not 1 <= options.classes <= _MOST_CLASSES:
+        raise UsageError(f"--classes {options.classes} is no number of classes to explain; give 1 to {_MOST_CLASSES}")
     if not 1 <= options.bins <= MAX_BINS:
         raise UsageError(f"--bins {options.bins} is no number of bins; give 1 to {MAX_BINS}")
     settings = report.ReportOptions(
@@ -79,6 +93,7 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
         budget=int(options.budget * 1e6),
         command=shared.command_line(),
         bins=options.bins,
+        heatmaps=HeatmapOptions(_heatmaps(options.heatmaps), options.classes),
     )
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")
@@ -89,3 +104,13 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
 
         webbrowser.open(options.output.resolve().as_uri())
     return 0
+
+
+def _heatmaps(text: str) -> tuple[str, ...]:
+    """The methods that `--heatmaps` names. Raises UsageError."""
+    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
+
+    names = [name for name in text.split(",") if name]
+    if names == ["none"]:
+        return ()
+    return METHOD_NAMES if names == ["all"] else tuple(item.name for item in find_methods(names or ["gradcam"]))

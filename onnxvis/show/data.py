@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from onnxvis.measure.channels import ChannelStatistics
     from onnxvis.measure.statistics import TensorStatistics
     from onnxvis.measure.weights import WeightNumbers, WeightTable
-    from onnxvis.show.page import Fact, InputCard, KernelCard, MapCard, OutputCard, Page, RunCard, Score
+    from onnxvis.show.page import Fact, HeatmapCard, InputCard, KernelCard, MapCard, OutputCard, Page, RunCard, Score
 
 __all__ = ["SCHEMA_VERSION", "describe_layers", "describe_page", "describe_weights", "to_json"]
 
@@ -83,7 +83,8 @@ def describe_page(model: Model, page: Page) -> Data:
     """Everything that stands on `page`, the report on `model`: what `onnxvis report --json-file` writes.
 
     As `describe_layers`, with the weights as in `describe_weights`, the kernels that were drawn, and for each input
-    its predictions, its outputs, and every channel's numbers for each stage and block. Pictures are not in it.
+    its predictions, its outputs, its heatmaps, and every channel's numbers for each stage and block. Pictures are not
+    in it.
     """
     layers = describe_layers(model)
     card = page.model
@@ -179,7 +180,24 @@ def _input(item: InputCard) -> Data:
         "notes": list(item.notes),
         "predictions": [_score(score) for score in scored.scores] if scored else [],
         "outputs": [_output(output) for output in item.outputs],
+        "heatmaps": [_heatmap(card) for card in item.heatmaps],
+        "heatmaps_note": item.heatmaps_note,
         "stages": [{**_map(stage), "blocks": [_map(block) for block in stage.children]} for stage in item.stages],
+    }
+
+
+def _heatmap(card: HeatmapCard) -> Data:
+    return {
+        "method": card.method,
+        "definition": card.definition,
+        "layer": card.layers[0] if card.layers else "",
+        "layers": list(card.layers),
+        "target": card.target,
+        "label": card.label,
+        "score": _finite(card.score),
+        "peak": None if card.peak is None else list(card.peak),
+        "notes": list(card.notes),
+        "provider": card.provider,
     }
 
 

@@ -18,7 +18,7 @@ from onnxvis.show.chart import histogram
 from onnxvis.show.colormap import palette
 from onnxvis.show.merge import merge
 from onnxvis.show.mosaic import mosaic, stretch
-from onnxvis.show.png import encode_indexed
+from onnxvis.show.png import encode_indexed, encode_rgb
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.graph.view import Tensor
     from onnxvis.measure.activations import Activations
+    from onnxvis.measure.heatmaps.explain import Heatmap
     from onnxvis.measure.weights import WeightNumbers, WeightTable
 
-__all__ = ["activations_html", "model_html", "weights_html"]
+__all__ = ["activations_html", "heatmap_html", "model_html", "weights_html"]
 
 _MOST_ROWS, _MOST_TENSORS = 200, 12
 _MOSAIC_PIXELS = 600_000
-_MERGED_SIDE = 160
+_MERGED_SIDE, _HEATMAP_SIDE = 160, 320
 _TABLE = Markup('<table><thead><tr>{}</tr></thead><tbody style="font-variant-numeric: tabular-nums">{}</tbody></table>')
 
 
@@ -82,6 +83,19 @@ def activations_html(found: Activations) -> str:
     return Markup("<div>{}{}</div>").format(
         Markup().join(pieces), Markup().join(_more(len(names) - len(pieces), "tensors"))
     )
+
+
+def heatmap_html(found: Heatmap) -> str:
+    """The map, enlarged, with its method, target, layer and notes."""
+    pixels = palette("turbo")[stretch(found.map[None], "none").indices[0]]
+    data = base64.b64encode(encode_rgb(pixels)).decode("ascii")
+    picture = Markup('<img alt="heatmap" width="{}" style="max-width: 100%" src="data:image/png;base64,{}">').format(
+        max(_HEATMAP_SIDE, found.map.shape[1]), data
+    )
+    layers = ", ".join(text.shorten(name, 80) for name in found.layers) or "the picture itself"
+    lines = [f"target {text.clean(str(found.target), 200)}, layer {layers}", *(text.clean(n, 400) for n in found.notes)]
+    facts = Markup("<br>").join(lines)
+    return Markup("<div><b>{}</b> {}<p>{}</p>{}</div>").format(found.method, found.definition, facts, picture)
 
 
 def _maps(name: str, found: Activations) -> Markup:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Fact",
     "Guess",
+    "HeatmapCard",
     "InputCard",
     "KernelCard",
     "LayerRow",
@@ -192,12 +193,31 @@ class MapCard:
 
 
 @dataclass(frozen=True)
+class HeatmapCard:
+    """One heatmap over the input. `target`: what is explained, 'logits:285'; `label`: that in words; `score`: of the
+    class, None where it is none. `layers`: the tensors it was made of, none where it is of the picture itself. `peak`:
+    (row, column) of the map's maximum in the picture as it was fed, None where the map is blank.
+    """
+
+    method: str
+    definition: str
+    layers: tuple[str, ...]
+    target: str
+    label: str
+    score: float | None
+    peak: tuple[int, ...] | None
+    notes: tuple[str, ...]
+    provider: str
+    picture: Picture
+
+
+@dataclass(frozen=True)
 class InputCard:
     """One input and everything the model made of it.
 
     `picture`: as the model saw it, None for arrays that are fed as they are. `preparation`: how it was prepared, in
     the order it happened, as labelled lines. `stages`: stem, stages, neck and heads, in depth order. `path`: where it
-    was read from, as it was given.
+    was read from, as it was given. `heatmaps_note`: why some heatmaps are not there.
     """
 
     name: str
@@ -207,6 +227,8 @@ class InputCard:
     stages: tuple[MapCard, ...]
     notes: tuple[str, ...] = ()
     path: str = ""
+    heatmaps: tuple[HeatmapCard, ...] = ()
+    heatmaps_note: str = ""
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,7 @@ def _environment() -> Environment:
         bars=_bars,
         base64=_base64,
         bytes=text.size,
+        capitalize_first=_capitalize_first,
         clean=text.clean,
         count=text.count,
         ends=_ends,
@@ -161,6 +162,11 @@ def _compiled_before() -> FileSystemBytecodeCache | None:
 
 def _base64(data: bytes) -> str:
     return base64.b64encode(data).decode("ascii")
+
+
+def _capitalize_first(sentence: str) -> str:
+    """The first letter as a capital, the others as they are: names and formulas keep theirs."""
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _shown_size(drawn: KernelPicture, first: bool) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
 from onnxvis.show.data import describe_page, to_json
+from onnxvis.show.explained import HeatmapOptions, heatmap_cards
 from onnxvis.show.fit import fit
 from onnxvis.show.gather import kernel_cards, layer_rows, model_card, versions, weight_cards, weights_over_depth
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
@@ -65,6 +66,7 @@ class ReportOptions:
     budget: int = DEFAULT_BUDGET
     command: str = ""
     bins: int = 50
+    heatmaps: HeatmapOptions = field(default_factory=HeatmapOptions)
 
 
 @dataclass(frozen=True)
@@ -225,6 +227,11 @@ def _look(
             cards.append(_input_card(model, item, outputs, probe, labels, options))
         exact = probe.exact
     clock.lap("Exposed run, pictures")
+    if options.heatmaps.methods:
+        for place, (item, outputs) in enumerate(zip(prepared, deployed, strict=True)):
+            found = heatmap_cards(model, item, outputs, labels, options.heatmaps, options.run, progress)
+            cards[place] = replace(cards[place], heatmaps=found[0], heatmaps_note=found[1])
+        clock.lap("Heatmaps")
     return _Looked(tuple(cards), placement, exact, tuple(finding_notices(cards, labels, deployed[0])))
 
 

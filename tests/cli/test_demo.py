@@ -36,6 +36,10 @@ def test_the_demos_numbers_can_be_had(tmp_path: Path) -> None:
     assert len(data["inputs"]) == 3
     assert all(Path(item["path"]).suffix == ".png" for item in data["inputs"])
     assert len(data["kernels"]) == 20
+    for item in data["inputs"]:
+        methods = ["gradcam"] * 3 + ["layercam", "integratedgradients", "guidedbackprop", "guided-gradcam"]
+        assert [card["method"] for card in item["heatmaps"]] == methods
+        assert item["heatmaps"][0]["label"].endswith(item["predictions"][0]["label"])
 
 
 def test_the_network_can_be_named(tmp_path: Path) -> None:

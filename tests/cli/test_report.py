@@ -111,8 +111,19 @@ def test_json_file_has_the_numbers(model: Path, picture: Path, tmp_path: Path) -
     assert "7 bins from" in (tmp_path / "r.html").read_text()
 
 
-def test_the_page_without_heatmaps_can_be_asked_for(model: Path, tmp_path: Path) -> None:
-    assert run(model, "-o", tmp_path / "r.html", "--heatmaps", "none") == 0
+def test_heatmaps_are_those_asked_for(model: Path, picture: Path, tmp_path: Path) -> None:
+    page, numbers = tmp_path / "r.html", tmp_path / "r.json"
+    wanted = {
+        (): ["gradcam"],
+        ("--heatmaps", "none"): [],
+        ("--heatmaps", "layercam,saliency", "--classes", "2"): ["layercam", "layercam", "saliency"],
+    }
+    for words, methods in wanted.items():
+        assert run(model, picture, "-o", page, "--json-file", numbers, *words) == 0
+        (item,) = json.loads(numbers.read_text())["inputs"]
+        assert [card["method"] for card in item["heatmaps"]] == methods
+        assert page.read_text().count('<figure class="heatmap">') == len(methods)
+        assert item["heatmaps_note"] == ""
 
 
 def test_no_page_and_no_numbers_where_either_is_refused(
@@ -125,7 +136,8 @@ def test_no_page_and_no_numbers_where_either_is_refused(
         (("--json-file", tmp_path), "it is a folder"),
         (("--json-file", page), "cannot both be"),
         (("--json-file", same), "cannot both be"),
-        (("--heatmaps", "gradcam"), "no heatmap is called 'gradcam'; there are: none"),
+        (("--heatmaps", "gradcam,nothing"), "no heatmap method is called 'nothing'; there are: gradcam, "),
+        (("--classes", "0"), "--classes 0 is no number of classes to explain; give 1 to 20"),
         (("--bins", "0"), "--bins 0 is no number of bins; give 1 to"),
         (("--bins", "99999999"), "--bins 99999999 is no number of bins"),
     ]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-from tests.show.sample import sample_page
+from onnxvis.show.page import Page
+from tests.show.sample import heatmap_cards, sample_page, scene
 
 HOSTILE = (
     "</script></style></pre></title>--><img src=x onerror=alert(1)><svg/onload=alert(2)>\"'`&{{ 7*7 }}{% raw %}"
@@ -27,6 +28,14 @@ def _poison(value: Any, name: str = "") -> Any:
     return value
 
 
-def hostile_page() -> Any:
-    """The sample page, poisoned."""
-    return _poison(sample_page(layers=6))
+def harmless_page() -> Page:
+    """The sample page with heatmaps."""
+    page = sample_page(layers=6)
+    card = replace(page.inputs[0], heatmaps=heatmap_cards(scene()), heatmaps_note="cam: there is none")
+    return replace(page, inputs=(card, *page.inputs[1:]))
+
+
+def hostile_page() -> Page:
+    """The harmless page, poisoned."""
+    page: Page = _poison(harmless_page())
+    return page

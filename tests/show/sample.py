@@ -20,6 +20,7 @@ from onnxvis.show.mosaic import mosaic, stretch
 from onnxvis.show.page import (
     Fact,
     Guess,
+    HeatmapCard,
     InputCard,
     KernelCard,
     LayerRow,
@@ -127,6 +128,21 @@ def input_card(picture: NDArray[np.uint8], plan: tuple[tuple[str, int, int, int]
         ),
         stages=tuple(stages),
     )
+
+
+def heatmap_cards(picture: NDArray[np.uint8]) -> tuple[HeatmapCard, ...]:
+    """Two heatmaps: of a layer for the best class, and of the picture itself for an output that is no class."""
+    heat = np.linspace(0, 1, picture.shape[0])[:, None] * np.ones(picture.shape[1])
+    pixels = overlay(picture, heat, palette("turbo"), 0.55, gray=True)
+    shown = Picture(encode_jpeg(pixels), pixels.shape[1], pixels.shape[0], "gradcam over the input", "image/jpeg")
+    definition = "relu(sum_k w_k A_k), w_k = mean over positions of dy/dA_k (Selvaraju et al., 2017)"
+    return (
+        HeatmapCard(
+            "gradcam", definition, ("/layer4/relu/Relu_output_0",), "logits:967", "967 espresso", 0.8123, (12, 34),
+            ("the layer is the last feature map before the head",), "CPUExecutionProvider", shown,
+        ),
+        HeatmapCard("saliency", "max |dy/dx|", (), "features:3,1", "element 3, 1", None, None, (), "CPU", shown),
+    )  # fmt: skip
 
 
 def weight_cards(count: int) -> tuple[WeightNumbers, ...]:

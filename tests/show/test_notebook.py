@@ -16,11 +16,13 @@ from PIL import Image
 import onnxvis
 from onnxvis.graph.load import load
 from onnxvis.measure.activations import Activations
+from onnxvis.measure.heatmaps.explain import Heatmap
 from onnxvis.measure.statistics import summarise
+from onnxvis.measure.target import Target
 from onnxvis.measure.weights import WeightNumbers, WeightTable
 from onnxvis.run.session import Execution
 from onnxvis.show.colormap import palette
-from onnxvis.show.notebook import activations_html, model_html, weights_html
+from onnxvis.show.notebook import activations_html, heatmap_html, model_html, weights_html
 from tests.show.outline import bar_heights
 from tests.tiny import Array, photo, rename, tiny, write
 
@@ -168,3 +170,15 @@ def test_results_show_themselves(tmp_path: Path) -> None:
     assert "<table>" in onnxvis.weights(model)._repr_html_()  # type: ignore[attr-defined]
     assert type(drawn) is not str
     assert type(model._repr_html_()) is str  # type: ignore[attr-defined]
+
+
+def test_a_heatmap_shows_its_map_and_what_it_was_made_of() -> None:
+    target = Target("logits", (3,), "logits", (1, 10))
+    values = np.broadcast_to(np.linspace(0, 1, 20), (10, 20)).astype(np.float32)
+    html = heatmap_html(Heatmap("gradcam", HOSTILE, (HOSTILE,), target, values, values, (HOSTILE,), "CPU"))
+    checked = Checker(html)
+    drawn = np.asarray(Image.open(io.BytesIO(checked.images[0])).convert("RGB")).astype(int)
+    assert drawn.shape == (10, 20, 3)
+    assert np.abs(drawn[0, [0, -1]] - palette("turbo")[[0, 255]]).max() <= 1
+    assert "target logits:3" in html
+    assert "<script" not in html

@@ -20,9 +20,9 @@ from onnxvis.show.mosaic import STRETCHES, Stretch
 from onnxvis.show.mosaic import stretch as stretch_maps
 from onnxvis.show.page import OutputCard, Page, Score
 from onnxvis.show.render import Press, _environment, render, warm
-from tests.show.hostile import HOSTILE, hostile_page
+from tests.show.hostile import HOSTILE, harmless_page, hostile_page
 from tests.show.outline import bar_heights
-from tests.show.sample import feature_maps, sample_page, scene
+from tests.show.sample import feature_maps, heatmap_cards, sample_page, scene
 
 VOID = {"meta", "link", "img", "input", "br"}
 
@@ -130,7 +130,7 @@ def test_sprites_are_the_pictures_byte_for_byte(sample: Reader) -> None:
 
 
 def test_hostile_texts_stay_texts() -> None:
-    hostile, sample = read(hostile_page()), read(sample_page(layers=6))
+    hostile, sample = read(hostile_page()), read(harmless_page())
     # The same elements as with harmless texts: no text became one (the sample says less in some optional places).
     kinds = {tag for tag, _ in sample.elements}
     assert {tag for tag, _ in hostile.elements} <= kinds
@@ -428,3 +428,22 @@ def test_a_page_needs_no_folder_for_compiled_templates(temporary_folder: Path, m
 
     monkeypatch.setattr("tempfile.NamedTemporaryFile", full)
     assert render(sample_page()) == html
+
+
+def test_heatmaps_stand_with_their_target_their_layer_and_how_they_are_made() -> None:
+    page = sample_page()
+    cards = heatmap_cards(scene())
+    card = replace(page.inputs[0], heatmaps=cards, heatmaps_note="cam: needs another head")
+    html = render(replace(page, inputs=(card,)))
+    (section,) = re.findall(r'<section class="looked" id="i1-looked">(.*?)</section>', html, re.DOTALL)
+    first, second = re.findall(r'<figure class="heatmap">(.*?)</figure>', section, re.DOTALL)
+    words = unescape(re.sub("<[^>]*>", " ", first)).split()
+    for wanted in ("gradcam", "967 espresso 81.2 %", "layer /layer4/relu/Relu_output_0", cards[0].definition):
+        assert wanted in " ".join(words)
+    assert "The layer is the last feature map before the head." in first
+    assert base64.b64encode(cards[0].picture.data).decode() in first
+    assert "of the picture itself" in second
+    assert "%" not in re.sub("<[^>]*>", " ", second)
+    assert "cam: needs another head" in section
+    assert '<a class="sub" href="#i1-looked">' in html
+    assert 'id="i1-looked"' not in render(page)

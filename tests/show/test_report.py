@@ -556,7 +556,7 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[Any] = []
     build_page(load(write(tiny(), tmp_path)), [photo(tmp_path)], OPTIONS, lambda *args: told.append(args))
     steps = list(dict.fromkeys(what for what, _, _ in told))
-    assert steps[:3] == ["running the model as deployed", "looking inside", "weights"]
+    assert steps[:4] == ["running the model as deployed", "looking inside", "gradients for gradcam", "weights"]
     assert all(done <= of for _, done, of in told)
 
 

@@ -1,0 +1,172 @@
+"""Where a model looks: heatmaps of a picture by any of many methods, from the .onnx file alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from onnxvis.cli import options as shared
+from onnxvis.cli.progress import Progress
+from onnxvis.errors import UsageError
+from onnxvis.files import check_target
+
+if TYPE_CHECKING:
+    from onnxvis.graph.load import Model
+    from onnxvis.measure.heatmaps.explain import Heatmap
+    from onnxvis.run.inputs import PreparedInput, Skipped
+    from onnxvis.run.labels import Labels
+
+__all__ = ["add_arguments", "run"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """`onnxvis heatmap MODEL INPUT --method NAME ... (-o PICTURE | --npz FILE | --json)`."""
+    parser.add_argument("model", metavar="MODEL", help="an .onnx file")
+    parser.add_argument("input", metavar="INPUT", help="a picture, a folder of pictures, an .npy or .npz array")
+    parser.add_argument(
+        "--method", metavar="NAME", action="append", default=[],
+        help="gradcam, gradcam++, layercam, saliency, …; 'all' for each; may repeat, or NAME,NAME (default: gradcam)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--target", metavar="T", default="top",
+        help="what to explain: a class, top, or OUTPUT:index,index,… without the batch (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--layer", metavar="NAME", action="append", default=[],
+        help="the feature map, a block or a pattern; several are fused (default: the last one before the head)",
+    )  # fmt: skip
+    parser.add_argument("-o", "--output", metavar="PICTURE", type=Path, help="a PNG; a folder where INPUT is one")
+    parser.add_argument("--npz", metavar="FILE", type=Path, help="write METHOD/map in 0-1 and METHOD/raw as arrays")
+    parser.add_argument("--json", action="store_true", help="print what was computed, without the pixels, as JSON")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of methods that draw at random (default: 0)")
+    parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
+    parser.add_argument("--list-methods", action="store_true", help="print every method with its definition, and stop")
+    parser.add_argument(
+        "--colormap", choices=("turbo", "jet", "viridis", "magma", "gray", "coolwarm"), default="turbo",
+        help="default: %(default)s",
+    )  # fmt: skip
+    shared.add_input_options(parser)
+    shared.add_run_options(parser)
+    shared.add_quiet(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compute the heatmaps and write what was asked for."""
+    from onnxvis.graph.load import load
+    from onnxvis.run.labels import read_labels
+
+    if options.list_methods:
+        return _list_methods()
+    names = _methods(options)
+    _check(options)
+    model = load(Path(options.model))
+    labels = read_labels(model.path, model.metadata, options.labels)
+    said = []
+    with Progress(options.quiet) as progress:
+        for item, found in _explained(options, model, names, progress):
+            said.append({"input": item.path, "heatmaps": _written(options, model, item, found, labels, progress)})
+    if options.json:
+        import json
+
+        from onnxvis.version import __version__
+
+        head = {"schema_version": 1, "onnxvis_version": __version__, "model": str(model.path)}
+        print(json.dumps({**head, "inputs": said}, indent=1, allow_nan=False))
+    return 0
+
+
+def _list_methods() -> int:
+    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
+
+    width = max(map(len, METHOD_NAMES)) + 2
+    for item in find_methods(METHOD_NAMES):
+        print(f"{item.name:<{width}}{item.definition}")
+    return 0
+
+
+def _methods(options: argparse.Namespace) -> list[str]:
+    """The methods asked for, split at commas."""
+    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
+
+    names = [name for word in options.method or ["gradcam"] for name in word.split(",") if name]
+    if "all" in names:
+        return [name for name in METHOD_NAMES if name != "cam"]
+    find_methods(names)
+    return names
+
+
+def _check(options: argparse.Namespace) -> None:
+    if options.output is None and options.npz is None and not options.json:
+        raise UsageError("say where to: -o PICTURE for a picture, --npz FILE for arrays, --json for the facts")
+    folder = Path(options.input).is_dir()
+    if folder and options.npz is not None:
+        raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
+    if options.output is not None:
+        check_target(options.output / "file" if folder else options.output)
+
+
+def _explained(
+    options: argparse.Namespace, model: Model, names: list[str], progress: Progress
+) -> Iterator[tuple[PreparedInput, tuple[Heatmap, ...]]]:
+    from onnxvis.measure.heatmaps.explain import explain
+    from onnxvis.run.reading import Reading
+    from onnxvis.show.target import refuse_overwriting
+
+    for target in (options.npz, options.output):
+        if target is not None and not target.is_dir():
+            refuse_overwriting(target, model, [options.input, *([options.labels] if options.labels else [])])
+    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
+    skipped: list[Skipped] = []
+    for item in reading.read([options.input], skipped, options.max_pixels):
+        found = explain(
+            model, item.feeds, names, target=options.target, layers=options.layer,
+            options=shared.run_options(options), random_seed=options.seed, progress=progress,
+        )  # fmt: skip
+        yield item, found
+    for one in skipped:
+        progress.tell(f"passed over: {one.reason}", always=True)
+
+
+def _written(
+    options: argparse.Namespace,
+    model: Model,
+    item: PreparedInput,
+    found: tuple[Heatmap, ...],
+    labels: Labels | None,
+    progress: Progress,
+) -> list[dict[str, object]]:
+    """Write the files for one input; returns what is said of it."""
+    from onnxvis.files import safe_name, write_atomic
+    from onnxvis.show.export import write_npz
+    from onnxvis.show.heatmaps import describe_heatmap, heatmap_arrays, heatmap_page, heatmap_picture, target_name
+    from onnxvis.show.png import encode_rgb
+
+    target = found[0].target
+    name = target_name(target.index, target.shape, labels)
+    for note in dict.fromkeys(note for one in found for note in one.notes):
+        progress.tell(note)
+    made = []
+    if options.npz is not None:
+        write_npz(options.npz, heatmap_arrays(found))
+        made.append(options.npz)
+    if options.output is not None:
+        path = options.output
+        if Path(options.input).is_dir():
+            path = path / f"{safe_name(Path(item.path).name)}.png"
+        if len(found) == 1:
+            pixels = heatmap_picture(found[0], item.picture, options.colormap)
+        else:
+            texts = [(one, ", ".join(one.layers) or "the picture itself") for one in found]
+            pixels = heatmap_page(texts, item.picture, f"{model.name}: {name}", options.colormap)
+        write_atomic(path, encode_rgb(pixels))
+        made.append(path)
+    for path in made:
+        if options.json:
+            progress.tell(f"wrote {path}")
+        else:
+            progress.result(path)
+    if not options.json:
+        progress.tell(f"target: {name} ({target})")
+    return [describe_heatmap(one, labels) for one in found]

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from onnxvis.cli.main import main
+from onnxvis.graph.load import load
+from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
+from onnxvis.run.flags import PreprocessFlags
+from onnxvis.run.reading import Reading
+from tests.cli.conftest import Fails
+from tests.tiny import photo
+
+RAW = ("--preprocess", "raw", "--fit", "stretch", "--quiet")
+
+
+def test_one_method_is_laid_over_the_picture(
+    model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out" / "map.png"
+    assert main(["heatmap", str(model), str(picture), "-o", str(target), *RAW]) == 0
+    assert capsys.readouterr() == (f"{target}\n", "")
+    drawn = cv2.imread(str(target))
+    assert drawn is not None
+    assert drawn.shape == (448, 448, 3)  # 32 pixels, 14 times
+
+
+def test_arrays_are_those_of_the_library(model: Path, picture: Path, tmp_path: Path) -> None:
+    target = tmp_path / "maps.npz"
+    words = ["--method", "gradcam,saliency", "--method", "layercam", "--target", "4", "--npz", str(target)]
+    assert main(["heatmap", str(model), str(picture), *words, *RAW]) == 0
+    arrays = np.load(target)
+    names = ["gradcam", "saliency", "layercam"]
+    assert sorted(arrays) == sorted(f"{name}/{kind}" for name in names for kind in ("map", "raw"))
+    opened = load(model)
+    flags = PreprocessFlags.parse(preset="raw", fit="stretch")
+    feeds = next(Reading.of(opened, flags).read([picture])).feeds
+    for found in explain(opened, feeds, names, target="4"):
+        np.testing.assert_array_equal(arrays[f"{found.method}/map"], found.map)
+        np.testing.assert_array_equal(arrays[f"{found.method}/raw"], found.raw)
+
+
+def test_what_was_computed_as_json(
+    model: Path, picture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("\n".join(f"thing {number}" for number in range(10)))
+    words = ["--json", "--target", "logits:7", "--layer", "stage1", "--layer", "stage2", "--labels", str(labels)]
+    assert main(["heatmap", str(model), str(picture), *words, *RAW]) == 0
+    data = json.loads(capsys.readouterr().out)
+    (item,) = data["inputs"]
+    assert item["input"] == str(picture)
+    (found,) = item["heatmaps"]
+    assert (found["method"], found["target"], found["label"]) == ("gradcam", "logits:7", "7 thing 7")
+    assert found["layers"] == ["stage1.y/relu", "stage2.y/relu"]
+    assert found["layer"] == "stage1.y/relu"
+    assert found["provider"] == "CPUExecutionProvider"
+    assert "Selvaraju" in found["definition"]
+    assert all(0 <= place < 32 for place in found["peak"])
+
+
+def test_all_methods_on_one_page_and_a_folder_of_pictures(model: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        photo(folder, height=32, width=32).rename(folder / name)
+    out = tmp_path / "out"
+    assert main(["heatmap", str(model), str(folder), "--method", "all", "-o", str(out), *RAW]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b.png.png"]
+    page = cv2.imread(str(out / "a.png.png"))
+    assert page is not None
+    assert page.shape[1] > 5 * 256
+
+
+def test_methods_are_listed_with_their_definitions(
+    model: Path, picture: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["heatmap", str(model), str(picture), "--list-methods"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == list(METHOD_NAMES)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    out = ("-o", tmp_path / "h.png")
+    assert "say where to" in fails("heatmap", model, picture)
+    assert "no heatmap method is called 'nothing'; there are: gradcam, " in fails(
+        "heatmap", model, picture, "--method", "nothing", *out
+    )
+    assert "'x' is no target" in fails("heatmap", model, picture, "--target", "x", *RAW, *out)
+    assert "has no element 10" in fails("heatmap", model, picture, "--target", "10", *RAW, *out)
+    assert "no tensor 'nothing'" in fails("heatmap", model, picture, "--layer", "nothing", *RAW, *out)
+    assert "not a folder" in fails("heatmap", model, tmp_path, "--npz", tmp_path / "x.npz")
+    assert "never changed" in fails("heatmap", model, picture, "-o", model, *RAW)
+    assert "never changed" in fails("heatmap", model, picture, "-o", picture, *RAW)
+    assert not (tmp_path / "h.png").exists()
