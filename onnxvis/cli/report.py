@@ -74,7 +74,6 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
     from onnxvis.measure.histogram import MAX_BINS
     from onnxvis.run.flags import PreprocessFlags
     from onnxvis.show import report
-    from onnxvis.show.explained import HeatmapOptions
     from onnxvis.show.maps import Look
 
     if not 0 < options.budget < _LARGEST_BUDGET:
@@ -93,7 +92,8 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
         budget=int(options.budget * 1e6),
         command=shared.command_line(),
         bins=options.bins,
-        heatmaps=HeatmapOptions(_heatmaps(options.heatmaps), options.classes),
+        heatmaps=_heatmaps(options.heatmaps),
+        classes=options.classes,
     )
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")
@@ -108,9 +108,9 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
 
 def _heatmaps(text: str) -> tuple[str, ...]:
     """The methods that `--heatmaps` names. Raises UsageError."""
-    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
-
     names = [name for name in text.split(",") if name]
     if names == ["none"]:
         return ()
+    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
+
     return METHOD_NAMES if names == ["all"] else tuple(item.name for item in find_methods(names or ["gradcam"]))

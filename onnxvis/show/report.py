@@ -25,7 +25,6 @@ from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
 from onnxvis.show.data import describe_page, to_json
-from onnxvis.show.explained import HeatmapOptions, heatmap_cards
 from onnxvis.show.fit import fit
 from onnxvis.show.gather import kernel_cards, layer_rows, model_card, versions, weight_cards, weights_over_depth
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
@@ -54,7 +53,8 @@ MAX_INPUTS = 6
 @dataclass(frozen=True)
 class ReportOptions:
     """What a report is made with. `feeds`: texts for further inputs, NAME=VALUE; `budget`: bytes of the page;
-    `bins`: of each weight's histogram.
+    `bins`: of each weight's histogram; `heatmaps`: methods by name, none for no heatmaps; `classes`: for how many of
+    the strongest classes the first of them is drawn.
     """
 
     run: RunOptions = field(default_factory=RunOptions)
@@ -66,7 +66,8 @@ class ReportOptions:
     budget: int = DEFAULT_BUDGET
     command: str = ""
     bins: int = 50
-    heatmaps: HeatmapOptions = field(default_factory=HeatmapOptions)
+    heatmaps: tuple[str, ...] = ("gradcam",)
+    classes: int = 1
 
 
 @dataclass(frozen=True)
@@ -227,9 +228,12 @@ def _look(
             cards.append(_input_card(model, item, outputs, probe, labels, options))
         exact = probe.exact
     clock.lap("Exposed run, pictures")
-    if options.heatmaps.methods:
+    if options.heatmaps:
+        from onnxvis.show.explained import HeatmapOptions, heatmap_cards  # some 40 modules, which not all reports need
+
+        asked = HeatmapOptions(options.heatmaps, options.classes)
         for place, (item, outputs) in enumerate(zip(prepared, deployed, strict=True)):
-            found = heatmap_cards(model, item, outputs, labels, options.heatmaps, options.run, progress)
+            found = heatmap_cards(model, item, outputs, labels, asked, options.run, progress)
             cards[place] = replace(cards[place], heatmaps=found[0], heatmaps_note=found[1])
         clock.lap("Heatmaps")
     return _Looked(tuple(cards), placement, exact, tuple(finding_notices(cards, labels, deployed[0])))
