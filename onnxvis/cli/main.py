@@ -6,6 +6,7 @@ Only the command that runs is imported, so that help comes at once.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import sys
@@ -19,8 +20,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
+    from typing import NoReturn
 
-__all__ = ["COMMANDS", "main"]
+__all__ = ["COMMANDS", "entry", "main"]
 
 COMMANDS = {
     "demo": "a report on the small network that comes with onnxvis: the first thing to try",
@@ -74,6 +76,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _complain(_unexpected(error))
         return OnnxvisError.exit_code
+
+
+def entry() -> NoReturn:
+    """The installed command: `main`, then the end of the process at once.
+
+    Python would first take apart, object by object, what the system frees as a whole: 5 % of the time that it takes to
+    draw the feature maps of YOLOv3. Files are closed by then, each by the block that opened it.
+    """
+    code = main()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # whoever read them has gone
+            stream.flush()
+    os._exit(code)
 
 
 def _without_command(given: Sequence[str]) -> int:

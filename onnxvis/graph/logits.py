@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
+from onnxvis.graph.ops import ORDER_KEEPING
 from onnxvis.graph.view import GraphView
 
 __all__ = ["before_softmax"]
-
-_SAME_ORDER = frozenset({
-    "Cast", "DequantizeLinear", "Dropout", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Unsqueeze",
-})  # fmt: skip
-"""Operators whose output holds the same elements in the same order."""
 
 
 def before_softmax(view: GraphView, output: str) -> tuple[str, str]:
@@ -22,7 +18,7 @@ def before_softmax(view: GraphView, output: str) -> tuple[str, str]:
     name, found = output, (output, "")
     while (node := view.producer(name)) is not None and node.domain in ("", "ai.onnx"):
         softmax = node.op in ("Softmax", "LogSoftmax") and not found[1].endswith("Softmax")
-        if not softmax and (node.op not in _SAME_ORDER or name != node.outputs[0]):
+        if not softmax and (node.op not in ORDER_KEEPING or name != node.outputs[0]):
             break
         name = node.inputs[0]
         if softmax:

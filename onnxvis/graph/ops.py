@@ -10,6 +10,7 @@ __all__ = [
     "JOINS",
     "LAYOUT_KEEPING",
     "MATRIX_PRODUCTS",
+    "ORDER_KEEPING",
     "PASS_THROUGH",
     "POOLS",
     "QUANTIZED",
@@ -58,3 +59,8 @@ SPATIAL = CONVOLUTIONS | POOLS | GLOBAL_POOLS | _NORMALIZATIONS | RESIZERS | {"D
 
 LAYOUT_KEEPING = ELEMENTWISE | {"Concat", "QLinearConcat", "Pad", "Slice", "Split", "Softmax", "Tile", "Expand"}
 """Operators that leave the order of the axes as it was."""
+
+ORDER_KEEPING = frozenset({
+    "Cast", "DequantizeLinear", "Dropout", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Unsqueeze",
+})  # fmt: skip
+"""Operators whose output holds the same elements in the same order, in whatever shape and type."""

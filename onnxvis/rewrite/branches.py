@@ -79,7 +79,7 @@ def _inlined(proto: ModelProto, taken: Mapping[str, GraphProto]) -> ModelProto:
             continue
         names = _inner_names(branch, node, fresh)
         _move_weights(branch, flat.graph, names)
-        nodes += [_renamed(item, names) for item in branch.node]
+        nodes += [_unnamed(_renamed(item, names)) for item in branch.node]
         nodes += [
             _identity(names.get(inner.name, inner.name), outer)
             for inner, outer in zip(branch.output, node.output, strict=True)
@@ -134,7 +134,13 @@ def _rename_inside(graph: GraphProto, names: Mapping[str, str]) -> None:
         value.name = outer.get(value.name, value.name)
 
 
+def _unnamed(node: NodeProto) -> NodeProto:
+    """`node` without its name, which another branch may have given too."""
+    node.ClearField("name")
+    return node
+
+
 def _identity(source: str, target: str) -> NodeProto:
     from onnx import helper
 
-    return helper.make_node("Identity", [source], [target], target)
+    return helper.make_node("Identity", [source], [target])

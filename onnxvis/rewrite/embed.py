@@ -23,6 +23,7 @@ __all__ = ["EMBEDDABLE", "Embedded", "embed"]
 _SPACE = (2, 3)
 _EACH = (1, 2, 3)
 _TINY, _SHARE = np.float32(1e-7), np.float32(1e-6)
+_LEAST = np.float32(1e-30)
 _NONE, _ONE = np.int64(0), np.int64(1)
 
 
@@ -58,11 +59,10 @@ def embed(model: Model, method: str, scores: str, source: str, picture: str) -> 
     if model.maps.layouts.get(source) == "NHWC":
         activation, gradient = (tape.add("Transpose", [name], perm=[0, 3, 1, 2]) for name in (source, gradient))
     made = EMBEDDABLE[method](tape, activation, gradient)
-    if method == "saliency":
-        shown = _unit(tape, made)
-    else:
-        rectified = made if method == "cam" else tape.add("Relu", [made])
-        shown = _unit(tape, _upsampled(tape, _unit(tape, rectified), picture, model))
+    rectified = made if method in ("cam", "saliency") else tape.add("Relu", [made])
+    shown = _stretched(tape, rectified)
+    if method != "saliency":
+        shown = _unit(tape, _upsampled(tape, shown, picture, model))
     _finish(tape, shown, heatmap, target)
     return Embedded(tape.proto, heatmap, target, (*prepared.notes, *tape.notes))
 
@@ -127,6 +127,12 @@ def _extreme(tape: Tape, op: str, source: str, axes: tuple[int, ...] | list[int]
     if tape.opset >= 18:
         return tape.add(op, [source, tape.ints(axes)], keepdims=1)
     return tape.add(op, [source], axes=list(axes), keepdims=1)
+
+
+def _stretched(tape: Tape, source: str) -> str:
+    """`_unit` of a map whose largest magnitude was made 1 first, so that one of tiny gradients does not fade."""
+    largest = _extreme(tape, "ReduceMax", tape.add("Abs", [source]), _EACH)
+    return _unit(tape, tape.add("Div", [source, tape.add("Max", [largest, tape.constant(_LEAST)])]))
 
 
 def _unit(tape: Tape, source: str) -> str:

@@ -130,4 +130,4 @@ def _value_info(tape: Tape, name: str, like: str) -> ValueInfoProto:
 def _identity(tape: Tape, source: str, target: str) -> None:
     from onnx import helper
 
-    tape.proto.graph.node.append(helper.make_node("Identity", [source], [target], target))
+    tape.proto.graph.node.append(helper.make_node("Identity", [source], [target]))

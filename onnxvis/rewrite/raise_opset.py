@@ -72,11 +72,10 @@ class _Given:
         return {name: tensor for name, tensor in found.items() if tensor.data_location != tensor.EXTERNAL}
 
     def node(self, op: str, inputs: Iterable[str], stem: str, output: str = "", **attributes: Any) -> NodeProto:
-        """A node that makes `output`, or a new tensor where that is ''."""
+        """A node that makes `output`, or a new tensor where that is ''. It has no name: those of nodes may meet."""
         from onnx import helper
 
-        name = output or self.names.fresh(stem)
-        return helper.make_node(op, list(inputs), [name], name, **attributes)
+        return helper.make_node(op, list(inputs), [output or self.names.fresh(stem)], **attributes)
 
     def constant(self, value: Any, stem: str) -> NodeProto:
         """A Constant that makes an array."""

@@ -150,3 +150,25 @@ def test_a_closed_stream_is_no_fault(closed: str) -> None:
     done = subprocess.run(f'"{sys.executable}" -c "{code}" {closed}', shell=True, capture_output=True, text=True)
     assert done.returncode == 0
     assert "fault" not in done.stdout + done.stderr
+
+
+ENTRY = "import atexit, sys; from onnxvis.cli.main import entry; atexit.register(print, 'taken apart'); entry()"
+
+
+def test_the_command_ends_at_once_with_all_that_it_printed(tmp_path: Path) -> None:
+    model = write(tiny(), tmp_path)
+    for arguments, code in ((["layers", str(model), "--json"], 0), (["layers", str(tmp_path / "none.onnx")], 2)):
+        done = subprocess.run([sys.executable, "-c", ENTRY, *arguments], capture_output=True, text=True)
+        printed = subprocess.run([sys.executable, "-c", RUN, *arguments], capture_output=True, text=True)
+        assert (done.returncode, done.stdout, done.stderr) == (code, printed.stdout, printed.stderr)
+        assert "taken apart" not in done.stdout
+
+
+def test_a_reader_that_has_gone_is_no_failure(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", ENTRY, "layers", str(write(tiny(), tmp_path)), "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0

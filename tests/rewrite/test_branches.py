@@ -283,3 +283,19 @@ def test_sparse_weights_of_a_branch_come_along() -> None:
 def test_a_graph_without_ifs_is_left_as_it_is() -> None:
     proto = from_text("g (float[1, 3] x) => (float[1, 3] y) { y = Exp(x) }")
     assert without_constant_ifs(proto, Path.cwd()) is proto
+
+
+def test_nodes_of_two_branches_may_have_one_name() -> None:
+    proto = from_text("""
+    g (float[1, 3] x) => (float[1, 3] y, float[1, 3] z) <bool yes = {1}>
+    {
+        y = If(yes) <then_branch = one () => (float[1, 3] t) { t = Exp(x) },
+                     else_branch = two () => (float[1, 3] e) { e = Neg(x) }>
+        z = If(yes) <then_branch = one () => (float[1, 3] t) { t = Tanh(x) },
+                     else_branch = two () => (float[1, 3] e) { e = Neg(x) }>
+    }
+    """)
+    for node in proto.graph.node:
+        for graph in subgraphs(node):
+            graph.node[0].name = "the same"
+    same(proto)

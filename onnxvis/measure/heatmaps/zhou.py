@@ -8,6 +8,7 @@ import numpy as np
 
 from onnxvis.errors import UsageError
 from onnxvis.files import one_line
+from onnxvis.graph.ops import ORDER_KEEPING
 from onnxvis.graph.target_layer import same_map
 from onnxvis.measure.heatmaps.method import LayerMethod, method
 
@@ -18,10 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["CAM", "linear_head_layer"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-_SAME_ORDER = frozenset({
-    "Cast", "DequantizeLinear", "Dropout", "Flatten", "Identity", "QuantizeLinear", "Reshape", "Squeeze", "Unsqueeze",
-})  # fmt: skip
 
 
 @method("cam")
@@ -66,7 +63,7 @@ def linear_head_layer(model: Model, target: str) -> str:
 def _maker(view: GraphView, name: str) -> Node | None:
     """The node that makes a tensor, past those that only change its shape or type."""
     node = view.producer(name)
-    while node is not None and node.op in _SAME_ORDER:
+    while node is not None and node.op in ORDER_KEEPING:
         node = view.producer(node.inputs[0])
     return node
 
