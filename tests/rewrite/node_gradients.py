@@ -177,7 +177,7 @@ def case_of(name: str) -> NodeCase:
         model.ir_version = min(model.ir_version, _IR)
         try:
             run(model, feeds)
-        except Exception:  # noqa: S112  the runtime's errors have no type of their own
+        except Exception:  # the runtime's errors have no type of their own
             continue
         return NodeCase(name, model.graph.node[0].op_type, model, feeds, outputs, wrt)
     raise Skipped(f"ONNX Runtime does not run {name}")
