@@ -63,6 +63,6 @@ def run(options: argparse.Namespace) -> int:
 def _how_far(model: Model, gaps: dict[str, float]) -> str:
     moved = {name: gap for name, gap in gaps.items() if gap}
     if not moved:
-        return f"the outputs of {model.name} are unchanged, bit for bit, on a random input"
+        return f"the outputs of {model.name} are unchanged on a random input"
     worst = max(moved, key=lambda name: moved[name])
     return f"output '{worst}' moves by up to {moved[worst]:.2g} of its largest value, as ONNX Runtime fuses differently"

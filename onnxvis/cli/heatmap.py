@@ -138,7 +138,7 @@ def _written(
     progress: Progress,
 ) -> list[dict[str, object]]:
     """Write the files for one input; returns what is said of it."""
-    from onnxvis.files import safe_name, write_atomic
+    from onnxvis.files import one_line, safe_name, write_atomic
     from onnxvis.show.export import write_npz
     from onnxvis.show.heatmaps import describe_heatmap, heatmap_arrays, heatmap_page, heatmap_picture, target_name
     from onnxvis.show.png import encode_rgb
@@ -164,9 +164,9 @@ def _written(
         made.append(path)
     for path in made:
         if options.json:
-            progress.tell(f"wrote {path}")
+            progress.tell(f"wrote {one_line(path, 4096)}")
         else:
             progress.result(path)
     if not options.json:
-        progress.tell(f"target: {name} ({target})")
+        progress.tell(f"target: {one_line(f'{name} ({target})', 300)}")
     return [describe_heatmap(one, labels) for one in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,8 +25,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 def moved_outputs(
     model: Model, proto: ModelProto, extra: Mapping[str, Array], options: RunOptions | None = None
 ) -> dict[str, float]:
-    """{output of `model`: the largest difference to `proto`, a rewrite of it, over its largest value}; 0 where they are
-    the same bit for bit.
+    """{output of `model`: the largest difference to `proto`, a rewrite of it, over its largest value}; 0 where all
+    values are the same, infinite where they differ and cannot be compared (other shapes, NaN in other places).
 
     Both run optimised as deployed, once, on normal noise in the shapes assumed for `model`; `extra` are the further
     inputs of `proto`. Raises the errors of running.
@@ -36,7 +37,15 @@ def moved_outputs(
     with Session(proto, model.folder, replace(options, exact=False), model.name) as session:
         after = session.run({**feeds, **extra}, list(before[0]))
     gaps = {gap.output: gap.relative for gap in differences(after, before[0])}
-    return {name: gaps.get(name, 0.0) for name in before[0]}
+    moved = (name for name, value in before[0].items() if not _same(value, after[name]))
+    return dict.fromkeys(before[0], 0.0) | {name: gaps.get(name) or math.inf for name in moved}
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two outputs hold the same values, NaN counting as itself."""
+    if not isinstance(one, np.ndarray) or not isinstance(other, np.ndarray):
+        return bool(one == other)
+    return np.array_equal(one, other, equal_nan=one.dtype.kind == "f")
 
 
 def _noise(model: Model) -> dict[str, Array]:

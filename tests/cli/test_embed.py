@@ -19,7 +19,7 @@ def test_a_model_that_explains_itself(model: Path, tmp_path: Path, capsys: pytes
     said = capsys.readouterr()
     assert said.out == f"{target}\n"
     assert "output 'heatmap': (N, H, W) in 0-1; input 'target': int64" in said.err
-    assert "of tiny.onnx are unchanged, bit for bit" in said.err or "moves by up to" in said.err
+    assert "of tiny.onnx are unchanged on a random input" in said.err or "moves by up to" in said.err
     session = ort.InferenceSession(target, providers=["CPUExecutionProvider"])
     logits, heatmap = session.run(["logits", "heatmap"], {"image": FEED, "target": np.array([-1])})
     assert heatmap.shape == (1, 32, 32)

@@ -13,7 +13,7 @@ from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
 from tests.cli.conftest import Fails
-from tests.tiny import photo
+from tests.tiny import photo, rename, tiny, write
 
 RAW = ("--preprocess", "raw", "--fit", "stretch", "--quiet")
 
@@ -83,6 +83,15 @@ def test_methods_are_listed_with_their_definitions(
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(METHOD_NAMES)
     assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_hostile_names_stay_on_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "</script><img src=x>\n../../etc" + "A" * 60_000
+    proto = rename(tiny(), {"logits": evil, "stage2.y/relu": f"{evil}2"})
+    path, shown = write(proto, tmp_path, "evil.onnx"), photo(tmp_path, height=32, width=32)
+    assert main(["heatmap", str(path), str(shown), "--method", "all", "-o", str(tmp_path / "h.png"), *RAW[:4]]) == 0
+    said = capsys.readouterr()
+    assert all(line.startswith("onnxvis: ") and len(line) < 1000 for line in said.err.splitlines())
 
 
 def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:

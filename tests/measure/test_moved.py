@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
@@ -29,6 +30,19 @@ def test_a_bias_moves_the_output_by_its_share(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).standard_normal(2).astype(np.float32)
     assert gaps["y"] == pytest.approx(0.5 / np.abs(noise).max(), rel=1e-5)
     assert gaps["z"] == 0
+
+
+def test_values_that_are_no_numbers_count_too(tmp_path: Path) -> None:
+    body = "g (float[2] x) => (float[2] y) <float[2] w = {1, 0}> { y = Add(x, w) }"
+    model = onnxvis.load(write(from_text(body), tmp_path))
+
+    def with_weight(*values: float) -> onnx.ModelProto:
+        changed = copied(model.proto)
+        changed.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array(values, np.float32), "w"))
+        return changed
+
+    assert moved_outputs(model, with_weight(1, 0), {}) == {"y": 0.0}
+    assert moved_outputs(model, with_weight(1, np.nan), {}) == {"y": np.inf}
 
 
 def test_further_inputs_are_fed(tmp_path: Path) -> None:
