@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -25,13 +25,12 @@ from onnxvis.models.scenes import Scene, make_scene
 from onnxvis.run.fitting import Fit, place
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.inputs import PreparedInput
-from onnxvis.run.session import RunOptions
 from tests.tiny import Array
 
 Box = tuple[float, float, float, float]
 
 FIRST = FRESH_SEEDS + 10_000_000
-METHODS = ("gradcam", "layercam", "integratedgradients")
+CAMS, INTEGRATED = ("gradcam", "layercam"), "integratedgradients"
 
 
 def inside(values: Array, box: Box) -> bool:
@@ -50,29 +49,38 @@ def scenes() -> Iterator[tuple[int, Scene]]:
 
 
 @cache
-def found(classifier: Path, method: str, count: int) -> float:
-    """The share of `count` scenes in which the maximum of the method's map for the top class lies in the box."""
-    model, hits = load(classifier), 0
-    for seed, scene in itertools.islice(scenes(), count):
+def off_centre(count: int) -> tuple[tuple[int, Scene], ...]:
+    """The first of these scenes: four of five that are drawn are not among them."""
+    return tuple(itertools.islice(scenes(), count))
+
+
+def found(classifier: Path, methods: Sequence[str], count: int) -> dict[str, float]:
+    """The share of `count` scenes in which the maximum of a method's map for the top class lies in the box."""
+    model, hits = load(classifier), dict.fromkeys(methods, 0)
+    for seed, scene in off_centre(count):
         pictures, _ = batch_of([seed])
-        (heatmap,) = explain(model, {"image": pictures}, [method], options=RunOptions(threads=1))
-        hits += inside(heatmap.map, scene.box)
-    return hits / count
+        for heatmap in explain(model, {"image": pictures}, methods):
+            hits[heatmap.method] += inside(heatmap.map, scene.box)
+    return {method: hit / count for method, hit in hits.items()}
 
 
-@pytest.mark.parametrize("method", ["gradcam", "layercam"])
-def test_maps_point_at_the_subject(classifier: Path, method: str) -> None:
-    assert found(classifier, method, 25) >= 0.9
+def test_maps_point_at_the_subject(classifier: Path) -> None:
+    assert min(found(classifier, CAMS, 25).values()) >= 0.9
 
 
 def test_integrated_gradients_point_at_the_subject(classifier: Path) -> None:
-    assert found(classifier, "integratedgradients", 6) >= 0.8
+    assert found(classifier, [INTEGRATED], 6)[INTEGRATED] >= 0.8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-def test_maps_point_at_the_subject_of_500_scenes(classifier: Path, method: str) -> None:
-    assert found(classifier, method, 500) >= 0.9
+def test_maps_point_at_the_subject_of_500_scenes(classifier: Path) -> None:
+    assert min(found(classifier, CAMS, 500).values()) >= 0.9
+
+
+@pytest.mark.slow
+def test_integrated_gradients_point_at_the_subject_of_200_scenes(classifier: Path) -> None:
+    """Of 500 they do as well, which takes four minutes."""
+    assert found(classifier, [INTEGRATED], 200)[INTEGRATED] >= 0.9
 
 
 def test_maps_that_know_nothing_do_not() -> None:
