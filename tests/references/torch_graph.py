@@ -95,7 +95,8 @@ def _conv_transpose(a: Attributes, x: Tensor, weight: Tensor, bias: Tensor = Non
 def _max_pool(a: Attributes, x: Tensor) -> tuple[Tensor, Tensor]:
     """The largest values and the flat places within each map that they come from."""
     window = (a["kernel_shape"], a["strides"], _pads(a), a["dilations"])
-    return F.max_pool2d(x, *window, ceil_mode=bool(a["ceil_mode"]), return_indices=True)
+    found: tuple[Tensor, Tensor] = F.max_pool2d(x, *window, ceil_mode=bool(a["ceil_mode"]), return_indices=True)
+    return found
 
 
 def _average_pool(a: Attributes, x: Tensor) -> Tensor:
