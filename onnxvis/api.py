@@ -13,7 +13,7 @@ from onnxvis.graph.choose import choose_weights
 from onnxvis.graph.load import Model, load
 from onnxvis.graph.logits import before_softmax
 from onnxvis.graph.select import select
-from onnxvis.graph.target_layer import last_map
+from onnxvis.graph.target_layer import last_map, same_map
 from onnxvis.measure.activations import Activations, Probe
 from onnxvis.measure.heatmaps.explain import Heatmap, explain
 from onnxvis.measure.heatmaps.zhou import linear_head_layer
@@ -134,12 +134,15 @@ def embed(
     if not names or (output is not None and output not in names):
         raise UsageError(f"{opened.name} has no output '{output}'; it has {', '.join(names) or 'none'}")
     scores, _ = before_softmax(opened.view, output or names[0])
+    named = select(opened, [layer]).tensors[-1] if layer is not None else None
     if method == "saliency":
         source: str | None = picture.name
-    elif layer is not None:
-        source = select(opened, [layer]).tensors[-1]
+    elif method == "cam":
+        source = linear_head_layer(opened, scores)
+        if named is not None and same_map(opened, named) != source:
+            raise UsageError(f"cam is defined for '{source}' alone, which the pooling reads; leave the layer out")
     else:
-        source = linear_head_layer(opened, scores) if method == "cam" else last_map(opened, scores)
+        source = named or last_map(opened, scores)
     if source is None:
         raise UsageError(f"{opened.name} has no feature map before '{scores}'; name a layer, or embed saliency")
     return _embed(opened, method, scores, source, picture.name)

@@ -49,6 +49,11 @@ def embed(model: Model, method: str, scores: str, source: str, picture: str) -> 
     """
     if method not in EMBEDDABLE:
         raise RewriteError(f"no map by '{one_line(method)}' can be embedded; there are: {', '.join(EMBEDDABLE)}")
+    if source not in model.maps:
+        raise RewriteError(
+            f"'{one_line(source)}' is no feature map: a heatmap needs rows and columns; list feature maps with: "
+            f"onnxvis layers {model.name}"
+        )
     prepared = prepare(model)
     scores, source, picture = (prepared.names.get(name, name) for name in (scores, source, picture))
     tape = Tape(prepared.proto, model.folder)

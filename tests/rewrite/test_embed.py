@@ -9,7 +9,7 @@ import onnxruntime as ort
 import pytest
 
 import onnxvis
-from onnxvis.errors import RewriteError
+from onnxvis.errors import RewriteError, UsageError
 from onnxvis.measure.heatmaps.explain import explain
 from onnxvis.rewrite.embed import EMBEDDABLE, Embedded, embed
 from onnxvis.rewrite.save import save_self_contained
@@ -115,6 +115,11 @@ def test_a_layer_may_be_named(model: onnxvis.Model, tmp_path: Path) -> None:
 def test_what_cannot_be_embedded(model: onnxvis.Model) -> None:
     with pytest.raises(RewriteError, match="no map by 'eigencam' can be embedded; there are: gradcam"):
         embed(model, "eigencam", "logits", LAYER, "image")
+    with pytest.raises(RewriteError, match="'vector' is no feature map: a heatmap needs rows and columns"):
+        onnxvis.embed(model, layer="vector")
+    with pytest.raises(UsageError, match=r"cam is defined for 'stage2\.y/relu' alone"):
+        onnxvis.embed(model, "cam", layer="stage1")
+    assert onnxvis.embed(model, "cam", layer="stage2").heatmap == "heatmap"
 
 
 def test_half_precision_and_quantised_models_explain_themselves(corpus: Path, tmp_path: Path) -> None:
