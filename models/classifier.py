@@ -8,22 +8,20 @@ Needs PyTorch (pip install "onnxvis[torch]"); no picture is downloaded and none 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .describe import labels_metadata, preprocess_metadata
 from .scenes import make_scene
 from .shapes import KINDS
+from .torch_export import export_module
 
 if TYPE_CHECKING:
-    import onnx
     from numpy.typing import NDArray
 
     from .resnet import SmallResNet
@@ -51,7 +49,7 @@ def metadata() -> dict[str, str]:
         "mean": MEAN,
         "std": STD,
     }
-    return {"onnxvis.labels": json.dumps(KINDS), "onnxvis.preprocess": json.dumps(preprocess)}
+    return labels_metadata(KINDS) | preprocess_metadata(preprocess)
 
 
 def batch_of(seeds: Iterable[int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -105,47 +103,8 @@ def export(network: SmallResNet) -> bytes:
 
     Input `image` (batch, 3, SIZE, SIZE) float32, output `logits` (batch, 10). Checked with onnx.checker.
     """
-    import onnx
-    import torch
-
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        # The older exporter is asked for on purpose: it keeps module scopes in the names and batch norm unfolded.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network.eval(),
-            (torch.zeros(1, 3, SIZE, SIZE),),
-            Path(folder, "model.onnx"),
-            dynamo=False,
-            opset_version=17,
-            do_constant_folding=False,
-            training=torch.onnx.TrainingMode.PRESERVE,
-            input_names=["image"],
-            output_names=["logits"],
-            dynamic_axes={"image": {0: "batch"}, "logits": {0: "batch"}},
-        )
-        model = onnx.load(Path(folder, "model.onnx"))
-    _give_each_its_own(model)
-    for node in model.graph.node:
-        node.ClearField("doc_string")
-    onnx.helper.set_model_props(model, metadata())
-    onnx.checker.check_model(model, full_check=True)
-    serialized: bytes = model.SerializeToString()
+    serialized: bytes = export_module(network, (1, 3, SIZE, SIZE), metadata()).SerializeToString()
     return serialized
-
-
-def _give_each_its_own(model: onnx.ModelProto) -> None:
-    """Replace Identity nodes that read an initializer by initializers.
-
-    The exporter stores equal weights once, and the two biases that meet in a join are always equal: both begin at zero
-    and get the same gradient.
-    """
-    stored = {weight.name: weight for weight in model.graph.initializer}
-    for node in list(model.graph.node):
-        if node.op_type == "Identity" and node.input[0] in stored:
-            weight = model.graph.initializer.add()
-            weight.CopyFrom(stored[node.input[0]])
-            weight.name = node.output[0]
-            model.graph.node.remove(node)
 
 
 def accuracy(model: bytes | str, seeds: Sequence[int]) -> float:

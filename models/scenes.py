@@ -17,13 +17,25 @@ from .textures import Field, Lab, material, random_colour
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["AREA", "Scene", "Subject", "draw_subject", "make_scene", "place_subject"]
+__all__ = [
+    "AREA",
+    "MARGIN",
+    "Scene",
+    "Subject",
+    "box_around",
+    "draw_subject",
+    "illumination",
+    "make_scene",
+    "paint",
+    "place_subject",
+]
 
 AREA = (0.06, 0.185)
 """Smallest and largest share of the picture that a subject's outline encloses."""
 
 _STREAM = 20260
-_MARGIN = 0.015
+MARGIN = 0.015
+"""Share of the picture between a subject and the edge, at least."""
 _SUPERSAMPLING = 4
 _SHIFT = 4
 
@@ -71,17 +83,17 @@ def make_scene(seed: int, size: int = 112, kind: str | None = None) -> Scene:
     light = rng.uniform(0, 2 * np.pi)
 
     canvas = material(rng, ground, rng.uniform(6, 30), size)
-    canvas *= _illumination(light, rng.uniform(0, 0.3), size)
-    _paint(canvas, behind(rng, ground, colour))
+    canvas *= illumination(light, rng.uniform(0, 0.3), size)
+    paint(canvas, behind(rng, ground, colour))
     subject = place_subject(KINDS[label], colour, rng)
     coverage = draw_subject(canvas, subject, light, rng)
-    visible = coverage * (1 - _paint(canvas, in_front(rng, ground, colour)))
+    visible = coverage * (1 - paint(canvas, in_front(rng, ground, colour)))
 
     mask = visible >= 0.5
     # The grain is drawn last: it alone takes a number of random values that depends on the size.
     canvas += np.float32(rng.uniform(0.5, 5)) * rng.standard_normal((size, size, 1), np.float32)
     picture = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
-    return Scene(picture, mask, _box(mask), label, KINDS[label])
+    return Scene(picture, mask, box_around(mask), label, KINDS[label])
 
 
 def place_subject(kind: str, colour: Lab, rng: np.random.Generator) -> Subject:
@@ -89,8 +101,8 @@ def place_subject(kind: str, colour: Lab, rng: np.random.Generator) -> Subject:
     area = rng.uniform(*AREA)
     shape = outline(kind, rng).turned(rng.uniform(0, 2 * np.pi), np.sqrt(area))
     x0, y0, x1, y1 = shape.bounds
-    x = rng.uniform(_MARGIN - x0, 1 - _MARGIN - x1)
-    y = rng.uniform(_MARGIN - y0, 1 - _MARGIN - y1)
+    x = rng.uniform(MARGIN - x0, 1 - MARGIN - x1)
+    y = rng.uniform(MARGIN - y0, 1 - MARGIN - y1)
     return Subject(shape.moved(x, y), colour)
 
 
@@ -126,14 +138,14 @@ def _colours(rng: np.random.Generator) -> tuple[Lab, Lab]:
             return ground, subject
 
 
-def _illumination(light: float, depth: float, size: int) -> Field:
+def illumination(light: float, depth: float, size: int) -> Field:
     """Factors (S, S, 1) that fall off by `depth` from the lit side to the far one."""
     steps = (np.arange(size) + 0.5) / size - 0.5
     along = steps[None] * np.cos(light) + steps[:, None] * np.sin(light)
     return np.asarray(1 + depth * along[..., None], np.float32)
 
 
-def _paint(canvas: Field, pieces: Sequence[Piece]) -> Field:
+def paint(canvas: Field, pieces: Sequence[Piece]) -> Field:
     """Draw flat-coloured polygons into `canvas`, in place, and return how much of each pixel they cover, (S, S)."""
     size = len(canvas)
     if not pieces:
@@ -167,6 +179,7 @@ def _fixed(points: NDArray[np.float64], side: int) -> NDArray[np.int32]:
     return np.rint((points * side - 0.5) * (1 << _SHIFT)).astype(np.int32)
 
 
-def _box(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+def box_around(mask: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The smallest box (x0, y0, x1, y1) with all of a mask that is not empty; x1 and y1 exclusive."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

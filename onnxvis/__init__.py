@@ -8,22 +8,28 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onnxvis.api import activations, embed, expose, gradient, heatmap, read_input, report, weights
+    from onnxvis.api import activations, detect, embed, expose, gradient, heatmap, read_input, report, weights
     from onnxvis.errors import OnnxvisError
     from onnxvis.graph.load import Model, load
     from onnxvis.graph.receptive import receptive_field
     from onnxvis.measure.activations import Activations
+    from onnxvis.measure.boxes.detections import Box, Detections
+    from onnxvis.measure.boxes.flags import DetectorFlags
     from onnxvis.measure.heatmaps.explain import Heatmap
     from onnxvis.measure.weights import WeightTable
 
 __all__ = [
     "Activations",
+    "Box",
+    "Detections",
+    "DetectorFlags",
     "Heatmap",
     "Model",
     "OnnxvisError",
     "WeightTable",
     "__version__",
     "activations",
+    "detect",
     "embed",
     "expose",
     "gradient",
@@ -37,11 +43,15 @@ __all__ = [
 
 _HOMES = {
     "Activations": "onnxvis.measure.activations",
+    "Box": "onnxvis.measure.boxes.detections",
+    "Detections": "onnxvis.measure.boxes.detections",
+    "DetectorFlags": "onnxvis.measure.boxes.flags",
     "Heatmap": "onnxvis.measure.heatmaps.explain",
     "Model": "onnxvis.graph.load",
     "OnnxvisError": "onnxvis.errors",
     "WeightTable": "onnxvis.measure.weights",
     "activations": "onnxvis.api",
+    "detect": "onnxvis.api",
     "embed": "onnxvis.api",
     "expose": "onnxvis.api",
     "gradient": "onnxvis.api",

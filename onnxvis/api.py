@@ -14,7 +14,10 @@ from onnxvis.graph.load import Model, load
 from onnxvis.graph.logits import before_softmax
 from onnxvis.graph.select import select
 from onnxvis.graph.target_layer import last_map, same_map
-from onnxvis.measure.activations import Activations, Probe
+from onnxvis.measure.activations import Activations, Probe, run_deployed
+from onnxvis.measure.boxes.detections import LEAST_SCORE, OVERLAP, Detections, why_raw
+from onnxvis.measure.boxes.detections import detect as _detect
+from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.heatmaps.explain import Heatmap, explain
 from onnxvis.measure.heatmaps.zhou import linear_head_layer
 from onnxvis.measure.target import TOP
@@ -34,7 +37,7 @@ from onnxvis.run.session import RunOptions
 if TYPE_CHECKING:
     from onnxvis.show.report import ReportOptions
 
-__all__ = ["activations", "embed", "expose", "gradient", "heatmap", "read_input", "report", "weights"]
+__all__ = ["activations", "detect", "embed", "expose", "gradient", "heatmap", "read_input", "report", "weights"]
 
 Feeds = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -68,6 +71,34 @@ def activations(
         return probe.run(feeds)
 
 
+def detect(
+    model: Model | Path | str,
+    source: PreparedInput | Feeds | Path | str,
+    flags: DetectorFlags = NO_FLAGS,
+    *,
+    least_score: float = LEAST_SCORE,
+    overlap: float = OVERLAP,
+    most: int = 100,
+    options: RunOptions | None = None,
+) -> Detections:
+    """The boxes that a detector finds in one input, `.boxes` strongest first, in pixels of the picture as it is fed.
+
+    Known are raw heads of the YOLOv3 family (with `onnxvis.detector` metadata, or `flags` with the anchors) and the
+    decoded outputs of YOLOv5 and YOLOv8: see `measure.boxes`. `least_score`, `overlap`, `most`: of the suppression.
+    `source` as for `activations`. Raises UsageError, with the reason, where no output holds boxes of a known kind.
+    """
+    opened = _opened(model)
+    if isinstance(source, (str, Path)):
+        source = read_input(opened, source)
+    feeds = source.feeds if isinstance(source, PreparedInput) else source
+    (outputs,), _ = run_deployed(opened, [feeds], options or RunOptions())
+    found = _detect(opened, feeds, outputs, flags, least_score=least_score, overlap=overlap, most=most)
+    if found is None:
+        reason = why_raw(opened, feeds, outputs, flags) or "they look like no known detector"
+        raise UsageError(f"no boxes in the outputs of {opened.name}: {reason}")
+    return found
+
+
 def expose(model: Model | Path | str, tensors: Iterable[str], *, only: bool = False) -> Exposed:
     """A new model that also returns `tensors` (names, patterns, blocks or scopes): see `rewrite.expose.expose`."""
     opened = _opened(model)
@@ -81,23 +112,25 @@ def heatmap(
     *,
     target: str | int = TOP,
     layers: Iterable[str] = (),
+    flags: DetectorFlags = NO_FLAGS,
     options: RunOptions | None = None,
     random_seed: int = 0,
 ) -> Heatmap:
     """Where the model looks for `target`: `.map` (H, W) float32 in 0–1, `.raw` before it was made a map.
 
     `method`: 'gradcam', 'layercam', 'saliency', … (`measure.heatmaps.explain.METHOD_NAMES`); `target`: a class, 'top',
-    or 'OUTPUT:index,…'; `layers`: tensors, blocks or patterns, several are fused. `source` as for `activations`.
+    'OUTPUT:index,…', or of a detector 'box:0' or 'class:17@3,4', see `measure.target.resolve_target`; `flags`: how its
+    boxes are read; `layers`: tensors, blocks or patterns, several are fused. `source` as for `activations`.
     For several methods at once: `measure.heatmaps.explain.explain`. Raises its errors.
     """
     opened = _opened(model)
     if isinstance(source, (str, Path)):
         source = read_input(opened, source)
     feeds = source.feeds if isinstance(source, PreparedInput) else source
-    wanted = (method,)
     return explain(
-        opened, feeds, wanted, target=str(target), layers=tuple(layers), options=options, random_seed=random_seed
-    )[0]
+        opened, feeds, (method,), target=str(target), layers=tuple(layers), flags=flags, options=options,
+        random_seed=random_seed,
+    )[0]  # fmt: skip
 
 
 def gradient(

@@ -263,6 +263,58 @@ document.documentElement.classList.add("scripts");
     sortable(table);
   };
 
+  // ---- boxes ----
+  const boxes = (root) => {
+    const overlay = root.querySelector(".overlay"), slider = root.querySelector(".threshold input");
+    if (!slider) return;
+    const body = root.querySelector(".found tbody"), rows = Array.from(body.rows);
+    const shapes = rows.map((row) => all(`g[data-box="${row.dataset.box}"]`, overlay)); // its edges, its label
+    const shapesOf = (row) => shapes[row.dataset.box];
+    const [level, kept] = [".level", ".kept"].map((name) => root.querySelector(name));
+    const visible = () => Array.from(body.rows).filter((row) => !row.hidden);
+    const pick = (row) => {
+      all(".picked", root).forEach((old) => old.classList.remove("picked"));
+      overlay.classList.toggle("picking", !!row);
+      if (row) [row, ...shapesOf(row)].forEach((one) => one.classList.add("picked"));
+    };
+    const focused = () => (body.contains(document.activeElement) ? document.activeElement : null);
+    // One row can be reached with Tab, the others from there with the arrow keys.
+    const reach = (row) => rows.forEach((other) => (other.tabIndex = other === row ? 0 : -1));
+    const update = () => {
+      const least = +slider.value;
+      for (const row of rows) {
+        row.hidden = +row.dataset.score < least;
+        shapesOf(row).forEach((shape) => shape.toggleAttribute("hidden", row.hidden));
+      }
+      const left = visible();
+      level.textContent = least.toFixed(2);
+      kept.textContent = `${left.length} of ${rows.length} boxes`;
+      reach(left[0]);
+    };
+    const at = (event) => {
+      const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(overlay.getScreenCTM().inverse());
+      const under = visible().map((row) => [row, shapesOf(row)[0].getBBox()])
+        .filter(([, box]) => place.x >= box.x && place.x <= box.x + box.width && place.y >= box.y && place.y <= box.y + box.height);
+      return under.sort(([, a], [, b]) => a.width * a.height - b.width * b.height)[0]?.[0] ?? null;
+    };
+    slider.addEventListener("input", update);
+    overlay.addEventListener("pointermove", (event) => pick(at(event) ?? focused()));
+    overlay.addEventListener("pointerleave", () => pick(focused()));
+    overlay.addEventListener("click", (event) => at(event)?.focus());
+    body.addEventListener("pointerover", (event) => pick(event.target.closest("tr")));
+    body.addEventListener("pointerleave", () => pick(focused()));
+    body.addEventListener("focusin", (event) => { reach(event.target); pick(event.target); });
+    body.addEventListener("focusout", () => pick(null));
+    body.addEventListener("keydown", (event) => {
+      const left = visible(), here = left.indexOf(event.target);
+      const next = { ArrowDown: here + 1, ArrowUp: here - 1, Home: 0, End: left.length - 1 }[event.key];
+      if (next === undefined || event.ctrlKey || event.altKey || event.metaKey) return;
+      left[next]?.focus();
+      event.preventDefault();
+    });
+    update();
+  };
+
   // ---- walking ----
   const theme = (button) => {
     const read = () => { try { return localStorage.getItem("onnxvis-theme"); } catch { return null; } };
@@ -315,6 +367,7 @@ document.documentElement.classList.add("scripts");
     all("details.numbers").forEach((details) => details.addEventListener("toggle", () => openNumbers(details)));
     all("table.sortable").forEach(sortable);
     all("input[data-filters]").forEach(filter);
+    all("[data-found]").forEach(boxes);
     theme(document.getElementById("theme"));
     walk();
     follow();

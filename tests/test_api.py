@@ -9,10 +9,13 @@ from onnx import numpy_helper
 
 import onnxvis
 from onnxvis.errors import InputError, TensorNotFound, UsageError
+from onnxvis.measure.boxes.detections import detect
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions, Session
 from onnxvis.show.maps import Look
 from onnxvis.show.report import ReportOptions
+from tests.measure.boxes.yolo import FLAGS, outputs_of, raw, rows
+from tests.measure.boxes.yolo import picture as scene
 from tests.tiny import from_text, oracle, photo, tiny, write
 
 FEED = {"image": np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)}
@@ -161,3 +164,37 @@ def test_a_model_that_explains_itself_refuses_what_it_cannot(path: Path, tmp_pat
     flat = write(from_text(body), tmp_path, "flat.onnx")
     with pytest.raises(UsageError, match="no feature map before 'y'; name a layer, or embed saliency"):
         onnxvis.embed(flat)
+
+
+def test_boxes_of_a_detector(tmp_path: Path) -> None:
+    path, feeds = write(rows(), tmp_path, "rows.onnx"), scene()
+    found = onnxvis.detect(path, feeds, least_score=0.2, overlap=0.3, most=9, options=RunOptions("cpu"))
+    wanted = detect(
+        onnxvis.load(path), feeds, outputs_of(rows(), feeds), least_score=0.2, overlap=0.3, most=9
+    )  # fmt: skip
+    assert wanted is not None
+    assert isinstance(found, onnxvis.Detections)
+    assert (found.kind, len(found.boxes), found.found) == ("YOLOv5 rows", 9, wanted.found)
+    for box, other in zip(found.boxes, wanted.boxes, strict=True):
+        assert (box.label, box.output, box.row, box.column) == (other.label, other.output, other.row, other.column)
+        assert (box.x0, box.y1, box.score) == pytest.approx((other.x0, other.y1, other.score), rel=1e-3, abs=1e-3)
+    picture = photo(tmp_path, height=64, width=64)
+    assert onnxvis.detect(onnxvis.load(path), picture) == onnxvis.detect(path, onnxvis.read_input(path, picture))
+
+
+def test_boxes_need_a_detector(path: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no boxes in the outputs of .*: they look like no known detector"):
+        onnxvis.detect(path, FEED)
+    bare = write(raw(), tmp_path, "raw.onnx")
+    with pytest.raises(UsageError, match="3 anchors cannot be dealt"):
+        onnxvis.detect(bare, scene(), onnxvis.DetectorFlags(FLAGS.anchors[:3]))
+    assert onnxvis.detect(bare, scene(), FLAGS).kind == "YOLOv3 heads"
+
+
+def test_a_box_as_the_target_of_a_heatmap(tmp_path: Path) -> None:
+    path = write(raw(), tmp_path, "raw.onnx")
+    found = onnxvis.heatmap(path, scene(), "gradcam", target="box:0", flags=FLAGS)
+    (first, *_) = onnxvis.detect(path, scene(), FLAGS).boxes
+    assert found.target.box is not None
+    assert (found.target.box.row, found.target.box.column) == (first.row, first.column)
+    assert found.layers == ({8: "q3", 16: "q4"}[first.stride],)

@@ -76,6 +76,8 @@ def test_the_python_runs(
     (code,) = blocks("python")
     assert {'"resnet50.onnx"', '"cat.jpg"'} <= set(re.findall(r'"[^"]+"', code))
     code = code.replace('"resnet50.onnx"', repr(str(classifier))).replace('"cat.jpg"', repr(str(scene)))
+    code = code.replace('"yolov3.onnx"', repr(str(classifier.with_name("detector.onnx"))))
+    code = code.replace('"street.png"', repr(str(classifier.parent / "crowds/market.png")))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(compile(code, "README.md", "exec"), names)
@@ -83,5 +85,6 @@ def test_the_python_runs(
     first = stages[0]
     assert names["maps"].shape == (first.channels, first.height, first.width)  # type: ignore[attr-defined]
     assert names["exposed"].proto.graph.output[-1].name == stages[3].output  # type: ignore[attr-defined]
+    assert names["found"].boxes[0].score > 0.5  # type: ignore[attr-defined]
     assert capsys.readouterr().out.count("\n") == len(stages) + 1
     assert "classifier.onnx" in (tmp_path / "report.html").read_text(encoding="utf-8")

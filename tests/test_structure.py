@@ -83,7 +83,7 @@ ELSEWHERE = {
 def test_tests_mirror_the_code() -> None:
     """Each module has a test file of its own name in the folder of its own name; the exceptions are named here."""
     missing = {}
-    for path in [*(ROOT / "onnxvis").rglob("*.py"), *(ROOT / "models").glob("*.py")]:
+    for path in [*(ROOT / "onnxvis").rglob("*.py"), *(ROOT / "models").rglob("*.py")]:
         module = path.relative_to(ROOT)
         inside = module.relative_to("onnxvis") if module.parts[0] == "onnxvis" else module
         test = Path("tests") / inside.parent / f"test_{inside.name}"

@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--target", metavar="T", default="top",
-        help="what to explain: a class, top, or OUTPUT:index,index,… without the batch (default: %(default)s)",
+        help="what to explain: a class, top, OUTPUT:index,index,… without the batch; of a detector box:K, the box "
+        "in place K, or class:CLASS@ROW,COLUMN[@OUTPUT|@STRIDE], a class in a cell (default: %(default)s, the best "
+        "box or class)",
     )  # fmt: skip
     parser.add_argument(
         "--layer", metavar="NAME", action="append", default=[],
@@ -43,10 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of methods that draw at random (default: 0)")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
     parser.add_argument("--list-methods", action="store_true", help="print every method with its definition, and stop")
+    parser.add_argument("--list-targets", action="store_true", help="print what can be explained of INPUT, and stop")
     parser.add_argument(
         "--colormap", choices=("turbo", "jet", "viridis", "magma", "gray", "coolwarm"), default="turbo",
         help="default: %(default)s",
     )  # fmt: skip
+    shared.add_detector_options(parser)
     shared.add_input_options(parser)
     shared.add_run_options(parser)
     shared.add_quiet(parser)
@@ -60,13 +64,17 @@ def run(options: argparse.Namespace) -> int:
     if options.list_methods:
         return _list_methods()
     names = _methods(options)
-    _check(options)
+    if not options.list_targets:
+        _check(options)
     model = load(Path(options.model))
     labels = read_labels(model.path, model.metadata, options.labels)
     said = []
     with Progress(options.quiet) as progress:
-        for item, found in _explained(options, model, names, progress):
-            said.append({"input": item.path, "heatmaps": _written(options, model, item, found, labels, progress)})
+        if options.list_targets:
+            said = _listed(options, model, labels, progress)
+        else:
+            for item, found in _explained(options, model, names, progress):
+                said.append({"input": item.path, "heatmaps": _written(options, model, item, found, labels, progress)})
     if options.json:
         import json
 
@@ -75,6 +83,38 @@ def run(options: argparse.Namespace) -> int:
         head = {"schema_version": 1, "onnxvis_version": __version__, "model": str(model.path)}
         print(json.dumps({**head, "inputs": said}, indent=1, allow_nan=False))
     return 0
+
+
+def _listed(
+    options: argparse.Namespace, model: Model, labels: Labels | None, progress: Progress
+) -> list[dict[str, object]]:
+    """What can be explained of each input; printed unless it is asked for as JSON."""
+    from onnxvis.cli.targets import find_targets, targets_table
+    from onnxvis.files import one_line
+
+    flags, run = shared.detector_flags(options), shared.run_options(options)
+    said = []
+    for item in _inputs(options, model, progress):
+        found = find_targets(model, item, labels, flags, run)
+        for note in found["notes"]:
+            progress.tell(note)
+        if not options.json:
+            if Path(options.input).is_dir():
+                print(f"{one_line(item.path, 4096)}:")
+            print("\n".join(targets_table(found)))
+        said.append(found)
+    return said
+
+
+def _inputs(options: argparse.Namespace, model: Model, progress: Progress) -> Iterator[PreparedInput]:
+    """What is fed, one by one; files that are no pictures are told at the end."""
+    from onnxvis.run.reading import Reading
+
+    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
+    skipped: list[Skipped] = []
+    yield from reading.read([options.input], skipped, options.max_pixels)
+    for one in skipped:
+        progress.tell(f"passed over: {one.reason}", always=True)
 
 
 def _list_methods() -> int:
@@ -111,22 +151,18 @@ def _explained(
     options: argparse.Namespace, model: Model, names: list[str], progress: Progress
 ) -> Iterator[tuple[PreparedInput, tuple[Heatmap, ...]]]:
     from onnxvis.measure.heatmaps.explain import explain
-    from onnxvis.run.reading import Reading
     from onnxvis.show.target import refuse_overwriting
 
+    flags = shared.detector_flags(options)
     for target in (options.npz, options.output):
         if target is not None and not target.is_dir():
             refuse_overwriting(target, model, [options.input, *([options.labels] if options.labels else [])])
-    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
-    skipped: list[Skipped] = []
-    for item in reading.read([options.input], skipped, options.max_pixels):
+    for item in _inputs(options, model, progress):
         found = explain(
-            model, item.feeds, names, target=options.target, layers=options.layer,
+            model, item.feeds, names, target=options.target, layers=options.layer, flags=flags,
             options=shared.run_options(options), random_seed=options.seed, progress=progress,
         )  # fmt: skip
         yield item, found
-    for one in skipped:
-        progress.tell(f"passed over: {one.reason}", always=True)
 
 
 def _written(
@@ -140,11 +176,11 @@ def _written(
     """Write the files for one input; returns what is said of it."""
     from onnxvis.files import one_line, safe_name, write_atomic
     from onnxvis.show.export import write_npz
-    from onnxvis.show.heatmaps import describe_heatmap, heatmap_arrays, heatmap_page, heatmap_picture, target_name
+    from onnxvis.show.heatmaps import describe_heatmap, heatmap_arrays, heatmap_page, heatmap_picture, target_label
     from onnxvis.show.png import encode_rgb
 
     target = found[0].target
-    name = target_name(target.index, target.shape, labels)
+    name = target_label(target, labels)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         progress.tell(note)
     made = []

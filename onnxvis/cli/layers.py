@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +30,11 @@ def run(options: argparse.Namespace) -> int:
 
     model = load(Path(options.model))
     if options.json:
+        from onnxvis.graph.heads import raw_heads
         from onnxvis.show.data import describe_layers
 
-        print(json.dumps(describe_layers(model), indent=1))
+        heads = [asdict(head) for head in raw_heads(model)]
+        print(json.dumps({**describe_layers(model), "raw_heads": heads}, indent=1))
     else:
         _print_table(model, options.all)
     return 0
@@ -59,9 +62,21 @@ def _print_table(model: Model, every: bool) -> None:
             print(_line(model, child, 1))
             for block in child.children if part.name == "backbone" else ():
                 print(_line(model, block, 2))
+    _print_raw_heads(model)
     if every or not model.parts:
         for item in model.tensors():
             print(f"  {item.op:<20} {shape(item.shape):<20} {item.block or item.part:<16} {one_line(item.name)}")
+
+
+def _print_raw_heads(model: Model) -> None:
+    from onnxvis.files import one_line
+    from onnxvis.graph.heads import raw_heads
+    from onnxvis.show.text import shape
+
+    for head in raw_heads(model):
+        size, name = shape(model.view.shape(head.tensor)), one_line(head.tensor, _NAME_WIDTH)
+        reader = f"feeds {one_line(head.feeds, 40)} '{one_line(head.node, 40)}'"
+        print(f"  {'raw head':<32} {head.role:<18} {size:<20} {name}  {reader}")
 
 
 def _line(model: Model, block: Block, depth: int) -> str:

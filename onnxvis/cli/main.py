@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "entry", "main"]
 
 COMMANDS = {
-    "demo": "a report on the small network that comes with onnxvis: the first thing to try",
+    "demo": "a report on a small network that comes with onnxvis: the first thing to try",
     "report": "one offline HTML page that shows a model from the inside",
     "layers": "the stages, blocks and tensors of a model, as a table or as JSON",
     "features": "feature maps of any tensors as pictures, or as arrays",
@@ -34,6 +34,7 @@ COMMANDS = {
     "expose": "a copy of a model that also returns the tensors you name, for any runtime",
     "gradient": "a copy of a model that also computes gradients, for any runtime",
     "embed": "a copy of a model that also returns a heatmap, for any runtime",
+    "make": "an .onnx file from Darknet, torchvision, your own nn.Module, or by training",
     "doctor": "what is installed, which devices can be used, and what is wrong with that",
 }
 

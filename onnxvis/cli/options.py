@@ -11,21 +11,25 @@ from typing import TYPE_CHECKING
 from onnxvis.errors import UsageError
 
 if TYPE_CHECKING:
+    from onnxvis.measure.boxes.flags import DetectorFlags
     from onnxvis.run.flags import PreprocessFlags
     from onnxvis.run.session import RunOptions
 
 __all__ = [
+    "add_detector_options",
     "add_input_options",
     "add_look_options",
     "add_quiet",
     "add_run_options",
     "check_threads",
     "command_line",
+    "detector_flags",
     "preprocess_flags",
     "run_options",
 ]
 
 _COLORMAPS = ("gray", "viridis", "magma", "turbo", "jet", "coolwarm")
+_DETECTORS = ("auto", "none", "yolov3", "yolov5", "yolov8")
 _STRETCHES = ("channel", "tensor", "clip99", "none")
 
 
@@ -96,6 +100,29 @@ def add_look_options(parser: argparse.ArgumentParser) -> None:
         help="what spans the colours: each channel's range, the tensor's, the middle 98 %%, or 0-1 as it is "
         "(default: %(default)s)",
     )
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """How a detector's outputs become boxes."""
+    group = parser.add_argument_group("how boxes are read", "default: what the model's metadata or its outputs say")
+    group.add_argument(
+        "--detector", choices=_DETECTORS, default="auto", help="what the outputs are; none leaves them raw"
+    )
+    group.add_argument(
+        "--anchors",
+        metavar="W,H,W,H,…",
+        help="of raw heads, in pixels of the input, smallest first as in Darknet's cfg",
+    )
+    group.add_argument(
+        "--scale-xy", type=float, default=1.0, metavar="X", help="scale_x_y of raw heads (default: %(default)s)"
+    )
+
+
+def detector_flags(options: argparse.Namespace) -> DetectorFlags:
+    """What the command line says of a detector's heads. Raises UsageError."""
+    from onnxvis.measure.boxes.flags import DetectorFlags
+
+    return DetectorFlags.parse(anchors=options.anchors, kind=options.detector, scale_xy=options.scale_xy)
 
 
 def add_quiet(parser: argparse.ArgumentParser) -> None:

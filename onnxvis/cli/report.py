@@ -23,10 +23,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_page_options(parser)
     parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
     shared.add_input_options(parser)
+    shared.add_detector_options(parser)
 
 
-def add_page_options(parser: argparse.ArgumentParser) -> None:
-    """What `report` and `demo` share."""
+def add_page_options(
+    parser: argparse.ArgumentParser, heatmaps: str | None = "gradcam", classes: int | None = 1
+) -> None:
+    """What `report` and `demo` share. A default of None is chosen later, for the network."""
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, default=Path("report.html"), help="default: %(default)s"
     )
@@ -34,16 +37,17 @@ def add_page_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--heatmaps",
         metavar="METHOD,...|none",
-        default="gradcam",
-        help="where the model looked, by these methods for the top class: gradcam, layercam, saliency, …, or all "
-        "(default: %(default)s)",
+        default=heatmaps,
+        help="where the model looked, by these methods for the top class, or a detector's strongest box: gradcam, "
+        f"layercam, saliency, …, or all (default: {heatmaps or 'chosen for each network'})",
     )
     parser.add_argument(
         "--classes",
         metavar="N",
         type=int,
-        default=1,
-        help="the first of these methods also for the next strongest classes, N in all (default: %(default)s)",
+        default=classes,
+        help="the first of these methods also for the next strongest classes or boxes, N in all "
+        f"(default: {classes or 'chosen for each network'})",
     )
     parser.add_argument("--open", action="store_true", help="show the page in the browser")
     parser.add_argument(
@@ -71,6 +75,7 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
     """Build the page for `model`, write it whole or not at all, and print where it is."""
     from onnxvis.files import one_line
     from onnxvis.graph.load import load
+    from onnxvis.measure.boxes.flags import NO_FLAGS
     from onnxvis.measure.histogram import MAX_BINS
     from onnxvis.run.flags import PreprocessFlags
     from onnxvis.show import report
@@ -94,6 +99,7 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
         bins=options.bins,
         heatmaps=_heatmaps(options.heatmaps),
         classes=options.classes,
+        detector=shared.detector_flags(options) if hasattr(options, "detector") else NO_FLAGS,
     )
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")

@@ -7,7 +7,7 @@ from onnxvis.graph.load import Model
 from onnxvis.graph.ops import CONVOLUTIONS, ELEMENTWISE, POOLS
 from onnxvis.graph.view import Node
 
-__all__ = ["last_map", "same_map"]
+__all__ = ["last_map", "map_at_scale", "same_map"]
 
 _UNCHANGED = frozenset({"Identity", "Dropout", "Transpose"})
 _POSITIONWISE = ELEMENTWISE | {"Flatten", "LogSoftmax", "Reshape", "Softmax", "Squeeze", "Transpose", "Unsqueeze"}
@@ -32,6 +32,25 @@ def last_map(model: Model, target: str) -> str | None:
         if passed and (found is None or flow.position[passed[-1]] >= flow.position[found]):
             found = passed[-1]
     return None if found is None or _is_patches(flow, found) else same_map(model, found)
+
+
+def map_at_scale(model: Model, target: str, grid: tuple[int, int]) -> str | None:
+    """The last feature map of `grid` (rows, columns) on the way to `target` that a head's own convolution reads.
+
+    That convolution is the last one on the way whose result has this grid. Of a raw head it makes the output, and the
+    map is what the neck hands to it; where branches for boxes and classes come together behind it, `target` should be
+    a tensor of one branch, the classes' say, and the map is that branch's last. None where no map has this grid.
+    """
+    flow = Flow(model.view, model.maps)
+    if target not in flow.position:
+        return None
+    for name in sorted(flow.ancestors([target]), key=flow.position.__getitem__, reverse=True):
+        node, size = model.view.producer(name), model.maps.chw(name)
+        if size is not None and size[1:] == grid and node is not None and node.op in CONVOLUTIONS:
+            read = model.maps.chw(node.inputs[0])
+            at_scale = read is not None and read[1:] == grid and _is_map(model, node.inputs[0])
+            return same_map(model, node.inputs[0] if at_scale else name)
+    return None
 
 
 def same_map(model: Model, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What a heatmap explains: one number that the model returns, or a sum of some."""
+"""What a heatmap explains: one number that the model returns, a sum of some, or a box."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ import numpy as np
 
 from onnxvis.errors import UsageError
 from onnxvis.files import one_line
-from onnxvis.graph.logits import before_softmax
+from onnxvis.graph.logits import Element, before_softmax, origin
+from onnxvis.measure.boxes.chosen import Chosen, choose, is_box
+from onnxvis.measure.boxes.detections import Box
+from onnxvis.measure.boxes.find import find_heads
+from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.predictions import class_scores
+from onnxvis.run.picture_input import image_input
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -23,7 +28,7 @@ __all__ = ["TOP", "Target", "resolve_target"]
 Array = np.ndarray[Any, np.dtype[Any]]
 
 TOP = "top"
-"""The target that means the class with the highest score."""
+"""The target that means the strongest box of a detector, else the class with the highest score."""
 
 _NUMBERS = re.compile(r"-?\d{1,18}(,-?\d{1,18})*")
 _CLASS = re.compile(r"\d{1,18}")
@@ -36,6 +41,9 @@ class Target:
 
     `tensor` is what is differentiated: the output, or what its final Softmax reads, which has the same elements in the
     same order. `shape` is the output's, with the batch.
+
+    A target that is a box has a `name`, such as 'box:0', the `box`, and the `grid` (rows, columns) of its head; `index`
+    is its class's. `elements` are then what is explained: the sum of these elements of `tensor`, the batch included.
     """
 
     output: str
@@ -43,42 +51,104 @@ class Target:
     tensor: str
     shape: tuple[int, ...]
     notes: tuple[str, ...] = ()
+    elements: tuple[tuple[int, ...], ...] = ()
+    name: str = ""
+    box: Box | None = None
+    grid: tuple[int, int] | None = None
 
     def __str__(self) -> str:
-        return f"{self.output}:{','.join(map(str, self.index))}" if self.index else self.output
+        place = f"{self.output}:{','.join(map(str, self.index))}" if self.index else self.output
+        return f"{self.name} ({place})" if self.name else place
 
     def seed(self, like: Array) -> Array:
         """Where a gradient of the target starts: 1 at its elements, else 0, of the shape and type of `like`, a value of
         `tensor`.
         """
+        if self.elements:
+            sparse = np.zeros(like.shape, like.dtype)
+            for element in self.elements:
+                sparse[element] += 1
+            return sparse
         seed = np.zeros(self.shape, like.dtype)
         seed[(0, *self.index)] = 1
         return seed.reshape(like.shape)
 
     def value(self, tensor: Array) -> float:
         """The number that is explained, given the values of `tensor`."""
+        if self.elements:
+            return sum(float(tensor[element]) for element in self.elements)
         return float(tensor.astype(np.float64).reshape(self.shape)[(0, *self.index)].sum())
 
 
-def resolve_target(model: Model, text: str, outputs: Mapping[str, Any]) -> Target:
-    """What `text` means for these outputs of `model`: 'top', a class, or 'OUTPUT:index,…' (without the batch).
+def resolve_target(
+    model: Model,
+    text: str,
+    outputs: Mapping[str, Any],
+    *,
+    feeds: Mapping[str, Array] | None = None,
+    flags: DetectorFlags = NO_FLAGS,
+) -> Target:
+    """What `text` means for these outputs of `model`: 'top', a class, 'OUTPUT:index,…' (without the batch), or a box:
+    'box:K' or 'class:CLASS@ROW,COLUMN', see `boxes.chosen.choose`, unless an output is called 'box'.
 
     A class is an element of the first output that looks like class scores, see `predictions.class_scores`, else of the
-    first output. Indices may be negative, as in NumPy. Raises UsageError for anything else, an index that is not there
-    included.
+    first output. 'top' is box 0 of a detector that is known or told by `flags`. Indices may be negative, as in NumPy.
+    `feeds`: what the model was fed, of which boxes need the picture's size; without, the model's own size is taken.
+    Raises UsageError for anything else, an index that is not there included.
     """
     name, _, numbers = text.rpartition(":")
+    fed = feeds if feeds is not None else _declared_feeds(model)
+    if is_box(text) and name not in outputs:
+        return _box_target(model, text, outputs, fed, flags)
     if name and _NUMBERS.fullmatch(numbers):
         return _checked(model, name, tuple(map(int, numbers.split(","))), outputs)
+    heads, reason = find_heads(model, fed, outputs, flags) if text == TOP else (None, "")
+    if heads is not None:
+        return _box_target(model, "box:0", outputs, fed, flags)
     scored = next((output for output, value in outputs.items() if class_scores(value)), "")
     if text == TOP:
         best = class_scores(outputs[scored]) if scored else None
         if best is None:
-            raise UsageError(_no_top(model, outputs))
+            raise UsageError(_no_top(model, outputs) + (f"; {reason}" if reason else ""))
         return _checked(model, scored, (best.best[0].index,), outputs)
     if _CLASS.fullmatch(text):
         return _checked(model, scored or next(iter(outputs), ""), (int(text),), outputs)
-    raise UsageError(f"'{one_line(text)}' is no target; give a class, '{TOP}', or OUTPUT:index,index,…")
+    raise UsageError(f"'{one_line(text)}' is no target; give a class, '{TOP}', OUTPUT:index,index,…, or box:0")
+
+
+def _declared_feeds(model: Model) -> dict[str, Array]:
+    """A picture of the size that the model has, of no values and no memory."""
+    picture = image_input(model.inputs)
+    shape = model.view.shape(picture.name) if picture is not None else None
+    if picture is None or shape is None:
+        return {}
+    known = tuple(size for size in shape if isinstance(size, int))
+    return {picture.name: np.broadcast_to(np.float32(0), known)} if len(known) == len(shape) else {}
+
+
+def _box_target(
+    model: Model, text: str, outputs: Mapping[str, Any], feeds: Mapping[str, Array], flags: DetectorFlags
+) -> Target:
+    """A box as a target: the sum of the logits of its class and its objectness, as near to the input as they go."""
+    chosen = choose(model, feeds, outputs, text, flags)
+    output = chosen.box.output
+    seen = model.at({name: tuple(value.shape) for name, value in feeds.items()})
+    found = [origin(seen, output, (0, *number)) for number in chosen.numbers]
+    if len({(item.tensor, item.sigmoid) for item in found}) > 1:
+        found = [Element(output, (0, *number)) for number in chosen.numbers]
+    tensor, logits = found[0].tensor, found[0].sigmoid or chosen.raw
+    return Target(
+        output, chosen.numbers[0], tensor, outputs[output].shape, (*chosen.notes, _summed(chosen, logits)),
+        tuple(item.index for item in found), text, chosen.box, chosen.grid,
+    )  # fmt: skip
+
+
+def _summed(chosen: Chosen, logits: bool) -> str:
+    """What is added up for a box, and why not their product."""
+    kind, why = ("logit", ", before their sigmoids, which saturate") if logits else ("score", "")
+    if len(chosen.numbers) > 1:
+        return f"the target is the {kind} of the objectness plus the {kind} of the class of that box{why}"
+    return f"the target is the class {kind} of that box{', before its sigmoid, which saturates' if logits else ''}"
 
 
 def _no_top(model: Model, outputs: Mapping[str, Any]) -> str:

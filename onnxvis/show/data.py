@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from onnxvis.measure.channels import ChannelStatistics
     from onnxvis.measure.statistics import TensorStatistics
     from onnxvis.measure.weights import WeightNumbers, WeightTable
+    from onnxvis.show.class_map import ClassMapCard
+    from onnxvis.show.found import BoxCard, FoundCard
     from onnxvis.show.page import Fact, HeatmapCard, InputCard, KernelCard, MapCard, OutputCard, Page, RunCard, Score
 
 __all__ = ["SCHEMA_VERSION", "describe_layers", "describe_page", "describe_weights", "to_json"]
@@ -83,8 +85,10 @@ def describe_page(model: Model, page: Page) -> Data:
     """Everything that stands on `page`, the report on `model`: what `onnxvis report --json-file` writes.
 
     As `describe_layers`, with the weights as in `describe_weights`, the kernels that were drawn, and for each input
-    its predictions, its outputs, its heatmaps, and every channel's numbers for each stage and block. Pictures are not
-    in it.
+    its predictions, its outputs, its heatmaps, and every channel's numbers for each stage and block; "detections": the
+    boxes of a detector, strongest first, each with its class ("index", "label"), corners "box" [x0, y0, x1, y1] in
+    pixels of the picture as it is fed, and the place in "output" that it was predicted at, null for other models;
+    "class_maps": each class's share of the places, for every output that gives them one. Pictures are not in it.
     """
     layers = describe_layers(model)
     card = page.model
@@ -180,10 +184,46 @@ def _input(item: InputCard) -> Data:
         "notes": list(item.notes),
         "predictions": [_score(score) for score in scored.scores] if scored else [],
         "outputs": [_output(output) for output in item.outputs],
+        "detections": _detections(item.found) if item.found else None,
+        "class_maps": [_class_map(card) for card in item.class_maps],
         "heatmaps": [_heatmap(card) for card in item.heatmaps],
         "heatmaps_note": item.heatmaps_note,
         "stages": [{**_map(stage), "blocks": [_map(block) for block in stage.children]} for stage in item.stages],
     }
+
+
+def _detections(found: FoundCard) -> Data:
+    return {
+        "kind": found.kind,
+        "classes": found.classes,
+        "least_score": found.least_score,
+        "overlap": found.overlap,
+        "found": found.found,
+        "notes": list(found.notes),
+        "boxes": [_box(card) for card in found.boxes],
+    }
+
+
+def _box(card: BoxCard) -> Data:
+    box = card.box
+    return {
+        "index": box.label,
+        "label": card.name,
+        "score": _finite(box.score),
+        "box": _all_finite((box.x0, box.y0, box.x1, box.y1)),
+        "output": box.output,
+        "row": box.row,
+        "column": box.column,
+        "anchor": box.anchor,
+        "stride": box.stride,
+    }
+
+
+def _class_map(card: ClassMapCard) -> Data:
+    """Of classes that are there; "classes": how many there can be, null where the model does not say."""
+    shares = [{"index": item.index, "label": item.label, "share": item.share} for item in card.shares]
+    sizes = {"classes": card.classes, "height": card.height, "width": card.width}
+    return {"output": card.output, "how": card.how, **sizes, "shares": shares}
 
 
 def _heatmap(card: HeatmapCard) -> Data:

@@ -1,4 +1,4 @@
-"""Heatmaps as cards of the page: the methods asked for, for the strongest classes."""
+"""Heatmaps as cards of the page: the methods asked for, for the strongest classes, or boxes of a detector."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 
 from onnxvis.errors import InputError, ModelError, RewriteError, UsageError
+from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.heatmaps.explain import Heatmap, explain
 from onnxvis.measure.predictions import class_scores
 from onnxvis.measure.target import TOP, Target, resolve_target
+from onnxvis.show.found import box_name, outline
 from onnxvis.show.heatmaps import describe_heatmap, heatmap_picture
 from onnxvis.show.page import HeatmapCard, Picture
 from onnxvis.show.png import encode_jpeg
@@ -32,13 +34,14 @@ _SIDE, _QUALITY = 288, 85
 
 @dataclass(frozen=True)
 class HeatmapOptions:
-    """`methods`: by name, in order; none for no heatmaps. `classes`: for how many of the strongest classes the first of
-    them is drawn; the others explain the strongest.
+    """`methods`: by name, in order; none for no heatmaps. `classes`: for how many of the strongest classes, or boxes
+    of a detector, the first of them is drawn; the others explain the strongest. `detector`: what is told of its heads.
     """
 
     methods: tuple[str, ...] = ("gradcam",)
     classes: int = 1
     colormap: str = "turbo"
+    detector: DetectorFlags = NO_FLAGS
 
 
 def heatmap_cards(
@@ -57,20 +60,35 @@ def heatmap_cards(
     if not options.methods or item.picture is None:
         return (), ""
     try:
-        target = resolve_target(model, TOP, outputs)
+        target = resolve_target(model, TOP, outputs, feeds=item.feeds, flags=options.detector)
     except UsageError as error:
         return (), str(error)
-    scores = class_scores(outputs[target.output], max(1, options.classes))
-    best = scores.best if scores else ()
-    others = [resolve_target(model, f"{target.output}:{one.index}", outputs) for one in best[1:]]
+    others, chances = _others(model, item, outputs, target, options)
     found, reasons = _explained(model, item, target, options.methods, run, progress)
     for place, other in enumerate(others, 1):
         more, further = _explained(model, item, other, options.methods[:1], run, progress)
         found[place:place] = more
         reasons += further
-    chances = {one.index: one.score for one in best}
     cards = (_card(one, item.picture, labels, chances, options.colormap) for one in found)
     return tuple(cards), " ".join(dict.fromkeys(reasons))
+
+
+def _others(
+    model: Model, item: PreparedInput, outputs: Mapping[str, Any], first: Target, options: HeatmapOptions
+) -> tuple[list[Target], dict[int, float]]:
+    """The next strongest classes, or boxes, after `first`, and the score of each class."""
+    if first.box is None:
+        scores = class_scores(outputs[first.output], max(1, options.classes))
+        best = scores.best if scores else ()
+        others = [resolve_target(model, f"{first.output}:{one.index}", outputs) for one in best[1:]]
+        return others, {one.index: one.score for one in best}
+    boxes: list[Target] = []
+    for place in range(1, options.classes):
+        try:
+            boxes.append(resolve_target(model, f"box:{place}", outputs, feeds=item.feeds, flags=options.detector))
+        except UsageError:  # there are no more
+            break
+    return boxes, {}
 
 
 def _explained(
@@ -96,19 +114,24 @@ def _card(
 ) -> HeatmapCard:
     said = describe_heatmap(found, labels)
     pixels = _small(heatmap_picture(found, picture, colormap))
-    index = found.target.index
-    alt = f"{found.method} for {said['label']}, over the input"
+    index, box = found.target.index, found.target.box
+    score = chances.get(index[0]) if len(index) == 1 else None
+    label = said["label"]
+    if box is not None:
+        label, score = box_name(box, labels), box.score
+    alt = f"{found.method} for {label}, over the input"
     return HeatmapCard(
         method=found.method,
         definition=found.definition,
         layers=found.layers,
         target=str(found.target),
-        label=said["label"],
-        score=chances.get(index[0]) if len(index) == 1 else None,
+        label=label,
+        score=score,
         peak=tuple(said["peak"]) if said["peak"] else None,
         notes=found.notes,
         provider=found.provider,
         picture=Picture(encode_jpeg(pixels, _QUALITY), pixels.shape[1], pixels.shape[0], alt, "image/jpeg"),
+        box=outline(box, found.map.shape) if box is not None else None,
     )
 
 

@@ -29,8 +29,9 @@ def fit(page: Page, budget: int) -> Fitted:
     stages, kernels, weights and layers; then the mosaics of the backbone's stages, then of stem, neck and heads, then
     of each stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too
     much, they go in this order: numbers of all but the backbone's stages, the inputs' pictures become JPEGs, kernels,
-    merged maps of stages, charts over depth, the last layers, the last weights, numbers of stages. What remains then is
-    shown, be it larger; a notice then says so. The first three also make room for the mosaics of the backbone's stages,
+    all but a detector's 20 strongest boxes and the pictures of class maps, merged maps of stages, charts over depth,
+    the last layers, the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says
+    so. The first three also make room for the mosaics of the backbone's stages,
     where all of those then fit.
     """
     press, dropped = Press(), tuple(_dropped(page))

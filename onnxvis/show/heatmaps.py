@@ -17,10 +17,11 @@ from onnxvis.show.sheet import drawable, fitted, font
 
 if TYPE_CHECKING:
     from onnxvis.measure.heatmaps.explain import Heatmap
+    from onnxvis.measure.target import Target
     from onnxvis.run.labels import Labels
     from onnxvis.show.text import Dim
 
-__all__ = ["describe_heatmap", "heatmap_arrays", "heatmap_page", "heatmap_picture", "target_name"]
+__all__ = ["describe_heatmap", "heatmap_arrays", "heatmap_page", "heatmap_picture", "target_label", "target_name"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -79,11 +80,23 @@ def describe_heatmap(found: Heatmap, labels: Labels | None = None) -> dict[str, 
         "layer": found.layers[0] if found.layers else "",
         "layers": list(found.layers),
         "target": str(found.target),
-        "label": target_name(found.target.index, found.target.shape, labels),
+        "label": target_label(found.target, labels),
         "peak": None if peak is None else [int(place) for place in peak],
         "notes": list(found.notes),
         "provider": found.provider,
     }
+
+
+def target_label(target: Target, labels: Labels | None) -> str:
+    """What is explained, in words: for a box its class, its score and its cell, 'star 0.93 at row 3, column 4'; else
+    as `target_name`.
+    """
+    box = target.box
+    if box is None:
+        return target_name(target.index, target.shape, labels)
+    named = labels.name(box.label) if labels is not None else str(box.label)
+    what = f"class {box.label}" if named == str(box.label) else named
+    return f"{what} {box.score:.2f} at row {box.row}, column {box.column}"
 
 
 def target_name(index: Sequence[int], shape: Sequence[Dim], labels: Labels | None) -> str:

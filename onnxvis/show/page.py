@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from onnxvis.graph.kernels import Kernel
     from onnxvis.measure.channels import ChannelStatistics
     from onnxvis.measure.weights import WeightNumbers
+    from onnxvis.show.class_map import ClassMapCard
     from onnxvis.show.depth import DepthChart
+    from onnxvis.show.found import FoundCard, Outline
     from onnxvis.show.kernels import KernelPicture
     from onnxvis.show.text import Dim
 
@@ -196,7 +198,8 @@ class MapCard:
 class HeatmapCard:
     """One heatmap over the input. `target`: what is explained, 'logits:285'; `label`: that in words; `score`: of the
     class, None where it is none. `layers`: the tensors it was made of, none where it is of the picture itself. `peak`:
-    (row, column) of the map's maximum in the picture as it was fed, None where the map is blank.
+    (row, column) of the map's maximum in the picture as it was fed, None where the map is blank. `box`: of the object
+    that is explained, where it is one.
     """
 
     method: str
@@ -209,6 +212,7 @@ class HeatmapCard:
     notes: tuple[str, ...]
     provider: str
     picture: Picture
+    box: Outline | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +221,8 @@ class InputCard:
 
     `picture`: as the model saw it, None for arrays that are fed as they are. `preparation`: how it was prepared, in
     the order it happened, as labelled lines. `stages`: stem, stages, neck and heads, in depth order. `path`: where it
-    was read from, as it was given. `heatmaps_note`: why some heatmaps are not there.
+    was read from, as it was given. `heatmaps_note`: why some heatmaps are not there. `found`: the boxes of a detector,
+    None for other models; `class_maps`: of the outputs that give every place a class.
     """
 
     name: str
@@ -229,6 +234,8 @@ class InputCard:
     path: str = ""
     heatmaps: tuple[HeatmapCard, ...] = ()
     heatmaps_note: str = ""
+    found: FoundCard | None = None
+    class_maps: tuple[ClassMapCard, ...] = ()
 
 
 @dataclass(frozen=True)

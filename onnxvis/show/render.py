@@ -130,6 +130,7 @@ def _environment() -> Environment:
         histogram=_histogram,
         places_of=_places_of,
         zero_at=_zero_at,
+        ending=text.ending,
         number=text.number,
         percent=text.percent,
         rows_of=_rows_of,

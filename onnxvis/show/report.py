@@ -16,6 +16,8 @@ import numpy as np
 from onnxvis.errors import OutputError
 from onnxvis.files import one_line, write_atomic
 from onnxvis.measure.activations import Difference, Probe, differences, run_deployed
+from onnxvis.measure.boxes.detections import why_raw
+from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.predictions import class_scores
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.inputs import PreparedInput, Skipped
@@ -24,8 +26,10 @@ from onnxvis.run.pictures import MAX_PIXELS
 from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
+from onnxvis.show.class_map import class_maps_in
 from onnxvis.show.data import describe_page, to_json
 from onnxvis.show.fit import fit
+from onnxvis.show.found import FoundCard, found_in
 from onnxvis.show.gather import kernel_cards, layer_rows, model_card, versions, weight_cards, weights_over_depth
 from onnxvis.show.maps import Look, map_cards, picture_of, shown_tensors
 from onnxvis.show.notices import finding_notices, input_notices
@@ -54,7 +58,7 @@ MAX_INPUTS = 6
 class ReportOptions:
     """What a report is made with. `feeds`: texts for further inputs, NAME=VALUE; `budget`: bytes of the page;
     `bins`: of each weight's histogram; `heatmaps`: methods by name, none for no heatmaps; `classes`: for how many of
-    the strongest classes the first of them is drawn.
+    the strongest classes, or boxes, the first of them is drawn; `detector`: what is told of a detector's heads.
     """
 
     run: RunOptions = field(default_factory=RunOptions)
@@ -68,6 +72,7 @@ class ReportOptions:
     bins: int = 50
     heatmaps: tuple[str, ...] = ("gradcam",)
     classes: int = 1
+    detector: DetectorFlags = NO_FLAGS
 
 
 @dataclass(frozen=True)
@@ -231,12 +236,23 @@ def _look(
     if options.heatmaps:
         from onnxvis.show.explained import HeatmapOptions, heatmap_cards  # some 40 modules, which not all reports need
 
-        asked = HeatmapOptions(options.heatmaps, options.classes)
+        asked = HeatmapOptions(options.heatmaps, options.classes, detector=options.detector)
         for place, (item, outputs) in enumerate(zip(prepared, deployed, strict=True)):
             found = heatmap_cards(model, item, outputs, labels, asked, options.run, progress)
             cards[place] = replace(cards[place], heatmaps=found[0], heatmaps_note=found[1])
         clock.lap("Heatmaps")
-    return _Looked(tuple(cards), placement, exact, tuple(finding_notices(cards, labels, deployed[0])))
+    notices = _box_notices(why_raw(model, prepared[0].feeds, deployed[0], options.detector), cards[0].found, labels)
+    notices += finding_notices(cards, labels, {} if cards[0].found else deployed[0])
+    return _Looked(tuple(cards), placement, exact, tuple(notices))
+
+
+def _box_notices(why_none: str, found: FoundCard | None, labels: Labels | None) -> list[Notice]:
+    """Why outputs that look like a detector's heads are not decoded, and labels that do not fit the boxes."""
+    note = labels.note(found.classes) if labels and found else None
+    notices = [Notice(note, "warning", "Labels")] if note else []
+    if why_none:
+        notices.append(Notice(f"{why_none[:1].upper()}{why_none[1:]}.", "info", "Boxes are not decoded"))
+    return notices
 
 
 def _input_card(
@@ -252,21 +268,27 @@ def _input_card(
     found = probe.run(item.feeds)
     stages = map_cards(model, found, item.picture, options.look, options.budget, options.run.workers)
     gaps = {gap.output: gap for gap in differences(found.outputs, deployed)}
+    boxes = found_in(model, item, deployed, labels, options.detector)
+    raw = boxes is not None or bool(why_raw(model, item.feeds, deployed, options.detector))
     shown = tuple(
-        _output_card(tensor, deployed.get(tensor.name), gaps.get(tensor.name), labels) for tensor in model.outputs
+        _output_card(tensor, deployed.get(tensor.name), gaps.get(tensor.name), labels, raw) for tensor in model.outputs
     )
     picture = picture_of(item.picture, f"{file} as the model sees it") if item.picture is not None else None
-    return InputCard(file, picture, preparation(item), shown, stages, item.notes, str(item.path))
+    return InputCard(
+        file, picture, preparation(item), shown, stages, item.notes, str(item.path),
+        found=boxes, class_maps=() if raw else class_maps_in(model, item, deployed, labels),
+    )  # fmt: skip
 
 
-def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: Labels | None) -> OutputCard:
+def _output_card(tensor: Tensor, value: object, gap: Difference | None, labels: Labels | None, raw: bool) -> OutputCard:
+    """`raw`: the outputs are heads of a detector, and no class scores whatever they look like."""
     if value is None:
         return OutputCard(tensor.name, (), tensor.dtype, note="a type that NumPy does not have; it is not shown")
     if not isinstance(value, np.ndarray):
         return OutputCard(tensor.name, (), type(value).__name__, note="not a tensor; it is not shown")
     odd = value.size - int(np.isfinite(value).sum()) if value.dtype.kind == "f" else 0
     note = f"{odd} of {value.size} values are NaN or infinite; differences leave them out" if odd else ""
-    found = class_scores(value)
+    found = None if raw else class_scores(value)
     scores = tuple(
         Score(item.index, labels.name(item.index) if labels else f"class {item.index}", item.score)
         for item in (found.best if found else ())

@@ -35,6 +35,7 @@ _Step = Callable[["Fitted", int], "Fitted"]
 
 _KERNEL_MARKUP = 900
 _LOSSY_QUALITY = 80
+_FEWER_BOXES = 20
 _LEFT_OUT = "left out for the page's budget"
 
 
@@ -92,6 +93,7 @@ def shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...], press: Pres
         if len(with_room.html) <= most:
             return with_room
     last: tuple[_Step, ...] = (
+        lambda now, _: _less_found(now),
         lambda now, _: _each(now, lambda _, card: replace(card, merged=None)),
         lambda now, _: now.but(replace(now.page, depth=())),
         lambda now, _: _cut(now, "layers", budget),
@@ -148,6 +150,24 @@ def _without_mosaic(key: Key, card: MapCard) -> MapCard:
 
 def _each(fitted: Fitted, change: Callable[[Key, MapCard], MapCard]) -> Fitted:
     return fitted.but(changed(fitted.page, change))
+
+
+def _less_found(fitted: Fitted) -> Fitted:
+    """Without pictures of class maps, and with the strongest boxes alone."""
+    before = fitted.page.inputs
+    inputs = tuple(map(_with_less, before))
+    same = all(card is other for card, other in zip(inputs, before, strict=True))
+    return fitted if same else fitted.but(replace(fitted.page, inputs=inputs))
+
+
+def _with_less(card: InputCard) -> InputCard:
+    found = card.found
+    if found is not None and len(found.boxes) > _FEWER_BOXES:
+        left_out = len(found.boxes) - _FEWER_BOXES
+        card = replace(card, found=replace(found, boxes=found.boxes[:_FEWER_BOXES], left_out=left_out))
+    if any(item.jpeg for item in card.class_maps):
+        card = replace(card, class_maps=tuple(replace(item, jpeg=b"") for item in card.class_maps))
+    return card
 
 
 def _cut(fitted: Fitted, field: Literal["layers", "weights"], budget: int) -> Fitted:

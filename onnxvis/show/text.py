@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnxvis.measure.channels import ChannelStatistics
 
-__all__ = ["Dim", "channel_lines", "clean", "count", "number", "percent", "seconds", "shape", "shorten", "size"]
+__all__ = ["Dim", "channel_lines", "clean", "count", "ending", "number", "percent", "seconds", "shape", "shorten", "size"]
 
 Dim = int | str | None
 """One dimension of a shape: a number, a symbol such as 'N', or None where nothing is known."""
@@ -34,6 +34,13 @@ def shorten(text: str, limit: int = 56) -> str:
         return text
     half = (limit - 1) // 2
     return f"{text[: limit - 1 - half]}…{text[-half:]}"
+
+
+def ending(text: str, limit: int) -> str:
+    """The last parts of a dotted name that fit in `limit` characters: 'stage3' of 'darknet.backbone.stage3'."""
+    if len(text) > limit:
+        text = text[text.find(".", len(text) - limit - 1) + 1 :] or text
+    return shorten(text, limit)
 
 
 def number(value: float | None, digits: int = 4) -> str:

@@ -13,6 +13,7 @@ from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
 from tests.cli.conftest import Fails
+from tests.measure.boxes.yolo import ANCHORS, FLAGS, SIDE, declared, raw, with_metadata
 from tests.tiny import photo, rename, tiny, write
 
 RAW = ("--preprocess", "raw", "--fit", "stretch", "--quiet")
@@ -107,3 +108,42 @@ def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fail
     assert "never changed" in fails("heatmap", model, picture, "-o", model, *RAW)
     assert "never changed" in fails("heatmap", model, picture, "-o", picture, *RAW)
     assert not (tmp_path / "h.png").exists()
+
+
+def test_a_box_of_a_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anchors from the command line, or from the metadata: the same box, at its own scale, with its class's name."""
+    shown = photo(tmp_path, height=SIDE, width=SIDE)
+    told = with_metadata(
+        raw(), onnxvis__detector=json.dumps(declared()), onnxvis__labels=json.dumps(["star", "moon", "sun"])
+    )
+    flags = ["--anchors", ",".join(f"{side:g}" for pair in ANCHORS for side in pair)]
+    wanted = []
+    for name, proto, words in (("plain.onnx", raw(), flags), ("told.onnx", told, [])):
+        path = write(proto, tmp_path, name)
+        assert main(["heatmap", str(path), str(shown), "--target", "box:0", "--json", *words, *RAW]) == 0
+        (found,) = json.loads(capsys.readouterr().out)["inputs"][0]["heatmaps"]
+        wanted.append(found)
+    plain, named = wanted
+    assert plain["target"].startswith("box:0 (head")
+    assert {key: value for key, value in plain.items() if key != "label"} == {
+        key: value for key, value in named.items() if key != "label"
+    }
+    opened = load(tmp_path / "plain.onnx")
+    settings = PreprocessFlags.parse(preset="raw", fit="stretch")
+    feeds = next(Reading.of(opened, settings).read([shown])).feeds
+    box = explain(opened, feeds, ["gradcam"], target="box:0", flags=FLAGS)[0].target.box
+    assert box is not None
+    end = f"{box.score:.2f} at row {box.row}, column {box.column}"
+    assert plain["label"] == f"class {box.label} {end}"
+    assert named["label"] == f"{['star', 'moon', 'sun'][box.label]} {end}"
+    assert plain["layer"] == {8: "q3", 16: "q4"}[box.stride]
+
+
+def test_what_is_no_detector_s_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    out = ("-o", tmp_path / "h.png", *RAW)
+    assert "they look like no known detector" in fails("heatmap", model, picture, "--target", "box:0", *out)
+    assert "--anchors 'x' must be" in fails("heatmap", model, picture, "--anchors", "x", *out)
+    assert "--anchors 'x' must be" in fails("heatmap", model, picture, "--anchors", "x", "--list-targets")
+    assert "no output has the shape of yolov8's heads" in fails(
+        "heatmap", write(raw(), tmp_path, "r.onnx"), picture, "--target", "box:0", "--detector", "yolov8", *out
+    )

@@ -12,6 +12,7 @@ from onnx import numpy_helper
 
 from onnxvis import __version__
 from onnxvis.cli.main import main
+from tests.graph.test_heads import suppressing
 from tests.tiny import from_text, rename, tiny, write
 
 
@@ -126,3 +127,17 @@ def test_hostile_models_give_strict_json_and_single_lines(tmp_path: Path, capsys
         out = capsys.readouterr().out
         assert not set(out) & {"\x1b", "\r", "\x07", "\x00", "\u202e", "\u2028"}
         assert max(map(len, out.splitlines())) < 250
+
+
+def test_heads_before_a_suppression_are_said(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(suppressing(), tmp_path)
+    heads = described(path, capsys)["raw_heads"]
+    assert heads[0] == {"tensor": "boxes", "feeds": "NonMaxSuppression", "node": "nms", "role": "boxes"}
+    assert [head["tensor"] for head in heads] == ["boxes", "scores", "box", "label"]
+    assert main(["layers", str(path)]) == 0
+    lines = [line for line in capsys.readouterr().out.splitlines() if "raw head" in line]
+    assert len(lines) == 4
+    assert " ".join(lines[2].split()) == "raw head convolution 1 × 4 × 8 × 8 box feeds NonMaxSuppression 'nms'"
+    assert described(model, capsys)["raw_heads"] == []
+    main(["layers", str(model)])
+    assert "raw head" not in capsys.readouterr().out

@@ -10,6 +10,7 @@ import pytest
 from onnxvis.cli import features, report
 from onnxvis.cli import options as shared
 from onnxvis.errors import UsageError
+from onnxvis.measure.boxes.flags import KINDS, NO_FLAGS, DetectorFlags
 from onnxvis.run.fitting import Fit, Interpolation
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.pictures import MAX_PIXELS
@@ -28,6 +29,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
     shared.add_input_options(parser)
     shared.add_run_options(parser)
     shared.add_look_options(parser)
+    shared.add_detector_options(parser)
     shared.add_quiet(parser)
     return parser.parse_args(arguments)
 
@@ -35,6 +37,7 @@ def parsed(*arguments: str) -> argparse.Namespace:
 def test_defaults_ask_for_nothing() -> None:
     assert shared.preprocess_flags(parsed()) == PreprocessFlags()
     assert shared.run_options(parsed()) == RunOptions()
+    assert shared.detector_flags(parsed()) == NO_FLAGS
 
 
 def test_what_is_asked_for() -> None:
@@ -45,6 +48,10 @@ def test_what_is_asked_for() -> None:
         preset="caffe", size="224x320", mean="1,2,3", std="2", divide="1", bgr=False
     )  # fmt: skip
     assert shared.run_options(parsed("--provider", "cpu", "--threads", "3", "--exact")) == RunOptions("cpu", 3, True)
+    words = ("--anchors", "10,13,16,30", "--detector", "yolov3", "--scale-xy", "1.2")
+    assert shared.detector_flags(parsed(*words)) == DetectorFlags(((10, 13), (16, 30)), None, 1.2, "yolov3")
+    with pytest.raises(UsageError, match="--anchors"):
+        shared.detector_flags(parsed("--anchors", "1,2,3"))
     with pytest.raises(UsageError, match="--threads -1"):
         shared.run_options(parsed("--threads", "-1"))
 
@@ -71,6 +78,7 @@ def test_what_the_parsers_repeat_is_what_is_done() -> None:
     assert look["colormap"].choices == COLORMAPS
     assert look["stretch"].choices == STRETCHES
     assert (look["colormap"].default, look["stretch"].default) == (Look().colormap, Look().stretch)
+    assert actions(shared.add_detector_options)["detector"].choices == KINDS
     export = ExportOptions()
     assert (export.colormap, export.stretch) == (Look().colormap, Look().stretch)
     given = actions(shared.add_input_options)

@@ -3,14 +3,17 @@ from __future__ import annotations
 import json
 import webbrowser
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper
 
 from onnxvis.cli.main import main
 from onnxvis.show.render import Press
 from tests.cli.conftest import Fails
+from tests.show.detector import ANCHORS, SIDE, THREE, detector, segmenter
 from tests.tiny import from_text, photo, tiny, write
 
 UNIT = ("--preprocess", "unit", "--fit", "stretch", "--provider", "cpu", "--threads", "1")
@@ -189,3 +192,98 @@ def test_links_and_weights_are_not_written_over(tmp_path: Path, fails: Fails) ->
 def test_arrays_of_another_shape(model: Path, tmp_path: Path, fails: Fails) -> None:
     np.savez(tmp_path / "x.npz", image=np.zeros((1, 3, 16, 16), np.float32))
     assert "(1, 3, 16, 16)" in fails("report", model, tmp_path / "x.npz", "-o", tmp_path / "r.html")
+
+
+def reported(folder: Path, proto: onnx.ModelProto, *arguments: str | Path) -> tuple[str, Any]:
+    """The page and the numbers of a model on one picture."""
+    page, numbers = folder / "r.html", folder / "r.json"
+    path, seen = write(proto, folder, "model.onnx"), photo(folder, height=SIDE, width=SIDE)
+    assert run(path, seen, "-o", page, "--json-file", numbers, "--quiet", "--threads", "1", *arguments) == 0
+    return page.read_text(), json.loads(numbers.read_text())
+
+
+def test_a_detectors_boxes_are_on_the_page(tmp_path: Path) -> None:
+    html, data = reported(tmp_path, detector(), "--classes", "2")
+    (item,) = data["inputs"]
+    assert [box["index"] for box in item["detections"]["boxes"]] == [planted.label for planted in THREE]
+    assert [card["target"].split()[0] for card in item["heatmaps"]] == ["box:0", "box:1"]
+    assert [card["label"] for card in item["heatmaps"]] == ["star", "ring"]
+    assert "2 of 3 boxes" in html
+    assert html.count('<div class="over">') == 2
+    assert all(not output["scores"] for output in item["outputs"])
+    assert "Boxes are not decoded" not in html
+
+
+def test_raw_heads_are_decoded_once_their_anchors_are_given(tmp_path: Path) -> None:
+    html, data = reported(tmp_path, detector(declared=False))
+    assert data["inputs"][0]["detections"] is None
+    assert "Boxes are not decoded" in html
+    assert "give --anchors" in html
+    (notice,) = (item for item in data["notices"] if item["title"] == "Boxes are not decoded")
+    assert notice["text"].endswith(".")
+    anchors = ",".join(f"{side:g}" for head in ("fine", "coarse") for pair in ANCHORS[head] for side in pair)
+    html, told = reported(tmp_path, detector(declared=False), "--anchors", anchors, "--heatmaps", "layercam")
+    found = told["inputs"][0]["detections"]
+    _, declared = reported(tmp_path, detector())
+    assert found["boxes"] == declared["inputs"][0]["detections"]["boxes"]
+    assert [card["target"].split()[0] for card in told["inputs"][0]["heatmaps"]] == ["box:0"]
+    assert "Boxes are not decoded" not in html
+
+
+def test_a_detector_can_be_left_raw(tmp_path: Path) -> None:
+    html, data = reported(tmp_path, detector(), "--detector", "none")
+    assert data["inputs"][0]["detections"] is None
+    assert "2 of 3 boxes" not in html
+    assert "Boxes are not decoded" not in html
+
+
+def test_labels_that_do_not_fit_the_boxes_are_noticed(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("only\nthese")
+    html, data = reported(tmp_path, detector(), "--labels", tmp_path / "few.txt")
+    assert "few.txt has 2 labels, the model 4 classes" in html
+    assert [box["label"] for box in data["inputs"][0]["detections"]["boxes"]] == ["only", "these", "class 2"]
+
+
+def test_arrays_have_boxes_without_a_picture(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.full((1, 3, SIDE, SIDE), 0.5, np.float32))
+    path = write(detector(), tmp_path)
+    assert run(path, tmp_path / "x.npy", "-o", tmp_path / "r.html", "--quiet") == 0
+    html = (tmp_path / "r.html").read_text()
+    assert f'viewBox="0 0 {SIDE} {SIDE}"' in html
+    assert "2 of 3 boxes" in html
+    assert "<image" not in html
+
+
+def test_a_segmentation_has_a_map_of_classes(tmp_path: Path) -> None:
+    html, data = reported(tmp_path, segmenter(4))
+    (found,) = data["inputs"][0]["class_maps"]
+    assert sum(item["share"] for item in found["shares"]) == pytest.approx(1)
+    assert (found["classes"], found["height"], found["width"]) == (4, 16, 16)
+    assert "Class map" in html
+
+
+@pytest.mark.parametrize("shapes", [[(1, 18, 4, 4)], [(1, 64, 1), (1, 64, 1), (1, 64, 4)], [(1, 3, SIDE, SIDE)]])
+def test_outputs_of_no_known_kind_have_their_shapes_alone(shapes: list[tuple[int, ...]], tmp_path: Path) -> None:
+    """One coarse grid, as FastestDet has, YuNet's scores and boxes side by side, and a picture."""
+    proto = tiny(side=SIDE)
+    for place, shape in enumerate(shapes):
+        values = np.abs(np.random.default_rng(place).standard_normal(shape)) + 0.1
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values.astype(np.float32), f"w{place}"))
+        proto.graph.node.append(helper.make_node("Identity", [f"w{place}"], [f"raw{place}"]))
+        proto.graph.output.append(helper.make_tensor_value_info(f"raw{place}", TensorProto.FLOAT, shape))
+    _, data = reported(tmp_path, proto)
+    (item,) = data["inputs"]
+    assert item["detections"] is None
+    assert item["class_maps"] == []
+    found = {output["name"]: output for output in item["outputs"]}
+    for place, shape in enumerate(shapes):
+        assert found[f"raw{place}"]["shape"] == list(shape)
+        assert found[f"raw{place}"]["scores"] == []
+    assert len(found["logits"]["scores"]) == 5
+
+
+def test_what_a_detector_cannot_be_is_refused(tmp_path: Path, fails: Fails) -> None:
+    path, seen = write(detector(), tmp_path), photo(tmp_path)
+    for arguments, words in ((("--anchors", "1,2,x"), "--anchors '1,2,x'"), (("--scale-xy", "0"), "--scale-xy 0")):
+        assert words in fails("report", path, seen, "-o", tmp_path / "r.html", *arguments)
+    assert not (tmp_path / "r.html").exists()

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from onnxvis.graph.load import Model, load
-from onnxvis.graph.target_layer import last_map, same_map
+from onnxvis.graph.target_layer import last_map, map_at_scale, same_map
 from tests.tiny import from_text
 from tests.zoo import NAMES, build
 from tests.zoo.core import Layout, Names
@@ -143,3 +143,32 @@ def test_the_last_map_of_real_models(corpus: Path, name: str, output: str) -> No
     model = load(corpus / "models" / name)
     found = last_map(model, output)
     assert (model.maps.chw(found) if found else None) == CORPUS[name, output]
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc", "nhwc_everywhere"])
+@pytest.mark.parametrize("place", range(3))
+def test_the_last_map_at_each_scale_of_yolov3(layout: Layout, place: int) -> None:
+    """What the convolution of the raw head reads."""
+    model = network("yolov3", layout)
+    side = 13 * 2**place
+    found = map_at_scale(model, f"output{place}", (side, side))
+    assert found == f"/head/head.{place}/conv/act/LeakyRelu_output_0"
+    assert model.maps.chw(found) == (1024 // 2**place, side, side)
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc", "nhwc_everywhere"])
+@pytest.mark.parametrize("place", range(3))
+def test_the_last_map_at_each_scale_of_yolov8(layout: Layout, place: int) -> None:
+    """The last of the branch for classes, whether the way starts from the branch or from the output."""
+    model = network("yolov8n", layout)
+    side = 80 // 2**place
+    branch = f"/model.22/cv3.{place}/cv3.{place}.2/Conv_output_0"
+    for tensor in ("output0", branch):
+        assert map_at_scale(model, tensor, (side, side)) == f"/model.22/cv3.{place}/cv3.{place}.1/act/Mul_output_0"
+
+
+def test_a_grid_that_no_convolution_makes_has_no_map() -> None:
+    model = opened(HEADS)
+    assert map_at_scale(model, "mask", (8, 8)) == "high"
+    assert map_at_scale(model, "mask", (5, 5)) is None
+    assert map_at_scale(model, "nothing", (8, 8)) is None

@@ -1,15 +1,31 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from onnxvis.errors import UsageError
 from onnxvis.graph.load import Model
+from onnxvis.measure.boxes.flags import NO_FLAGS
 from onnxvis.measure.target import TOP, Target, resolve_target
 from onnxvis.rewrite.gradient import differentiate
+from tests.measure.boxes.yolo import (
+    FLAGS,
+    columns,
+    declared,
+    logit,
+    opened,
+    outputs_of,
+    picture,
+    raw,
+    rows,
+    sigmoid,
+    with_metadata,
+)
 from tests.rewrite.differences import run
 from tests.tiny import Array, from_text
 
@@ -84,7 +100,7 @@ def test_a_name_may_hold_colons() -> None:
         ("y:-5", "has no element -5"),
         ("y:0,0", "has no element 0,0"),
         ("y:9999999999999999999", "is no target"),
-        ("cat", "'cat' is no target; give a class, 'top', or OUTPUT:index"),
+        ("cat", "'cat' is no target; give a class, 'top', OUTPUT:index"),
         ("-1", "is no target"),
         ("1" * 5000, "is no target"),
         ("", "is no target"),
@@ -164,3 +180,139 @@ def test_the_gradient_of_the_target_is_of_the_first_picture(batch: int) -> None:
 def test_a_whole_output_is_called_by_its_name() -> None:
     assert str(Target("y", (), "y", (1, 4))) == "y"
     assert Target("y", (), "y", (2, 4)).value(np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)) == 10
+
+
+FEEDS = picture()
+NEW_COORDINATES = [head | {"new_coords": True, "scale_xy": 2.0} for head in declared()["heads"]]
+DETECTORS = {
+    "raw": raw(),
+    "activated": with_metadata(raw("Sigmoid"), onnxvis__detector=json.dumps(declared(heads=NEW_COORDINATES))),
+    "rows": rows(),
+    "columns": columns(),
+}
+
+
+def boxed(name: str, text: str = "box:0") -> Target:
+    flags = FLAGS if name == "raw" else NO_FLAGS
+    return resolve_target(opened(DETECTORS[name]), text, outputs_of(DETECTORS[name], FEEDS), feeds=FEEDS, flags=flags)
+
+
+def test_top_of_a_detector_is_its_strongest_box() -> None:
+    for name in DETECTORS:
+        top, first = boxed(name, TOP), boxed(name)
+        assert top == first
+        assert first.box is not None
+        assert str(first) == f"box:0 ({first.output}:{','.join(map(str, first.index))})"
+
+
+def test_without_feeds_the_model_s_own_size_is_taken() -> None:
+    outputs = outputs_of(DETECTORS["raw"], FEEDS)
+    assert resolve_target(opened(DETECTORS["raw"]), "box:0", outputs, flags=FLAGS) == boxed("raw")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"), [("raw", "r3"), ("activated", "r3"), ("rows", "a3"), ("columns", "class4")]
+)
+def test_a_box_is_explained_where_its_numbers_are_made(name: str, tensor: str) -> None:
+    """Before the Sigmoid, and before grids and branches were put together."""
+    found = boxed(name, "class:2@1,3@16" if tensor == "class4" else "class:2@1,3@8")
+    assert found.tensor == tensor
+    assert found.box is not None
+    assert found.grid == (64 // found.box.stride,) * 2
+    proto = DETECTORS[name]
+    named = onnx.ModelProto()
+    named.CopyFrom(proto)
+    named.graph.output.append(onnx.ValueInfoProto(name=tensor))
+    values = run(named, FEEDS)
+    value = float(values[found.output][0][found.index])
+    score = sigmoid(value) if name == "raw" else value
+    objectness = [] if name == "columns" else [logit(found.box.score / score)]
+    assert found.value(values[tensor]) == pytest.approx(logit(score) + sum(objectness), rel=1e-3, abs=1e-4)
+    seed = found.seed(values[tensor])
+    assert (seed.shape, seed.sum()) == (values[tensor].shape, 1 + len(objectness))
+    assert (seed * values[tensor]).sum() == pytest.approx(found.value(values[tensor]), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "note"),
+    [
+        ("raw", "the logit of the objectness plus the logit of the class of that box, before their sigmoids, which"),
+        ("rows", "the logit of the objectness plus the logit of the class of that box, before their sigmoids, which"),
+        ("columns", "the class logit of that box, before its sigmoid, which saturates"),
+    ],
+)
+def test_what_is_added_up_is_said(name: str, note: str) -> None:
+    assert any(note in said for said in boxed(name).notes)
+
+
+def test_scores_that_lead_to_no_sigmoid_are_explained_themselves() -> None:
+    """Of objectness and class only one goes through a Sigmoid, or both through something else."""
+    proto = columns()
+    for node in proto.graph.node:
+        if node.op_type == "Sigmoid":
+            node.op_type = "HardSigmoid"
+    outputs = outputs_of(proto, FEEDS)
+    found = resolve_target(opened(proto), "box:0", outputs, feeds=FEEDS)
+    assert found.box is not None
+    assert found.tensor == "scores"
+    assert found.notes == ("the target is the class score of that box",)
+    proto = rows()
+    (last,) = (node for node in proto.graph.node if node.op_type == "Concat" and node.output[0] == "output")
+    last.output[0] = "before"
+    proto.graph.node.append(onnx.helper.make_node("Abs", ["before"], ["output"]))
+    found = resolve_target(opened(proto), "box:0", outputs_of(proto, FEEDS), feeds=FEEDS)
+    assert (found.tensor, len(found.elements)) == ("output", 2)
+    assert found.notes == ("the target is the score of the objectness plus the score of the class of that box",)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_gradient_of_a_box_is_that_of_its_logits(name: str) -> None:
+    """By central differences through ONNX Runtime, along some directions, of the logits of the outputs' scores."""
+    proto, rng = DETECTORS[name], np.random.default_rng(0)
+    target = boxed(name, "box:1")
+    seen = opened(proto)
+    found = differentiate(seen, [target.tensor], ["image"], values=[target.tensor], only=True)
+    shape = tuple(size for size in seen.view.shape(target.tensor) or () if isinstance(size, int))
+    like = np.zeros(shape, np.float32)
+    given = {**FEEDS, found.seeds[target.tensor]: target.seed(like)}
+    gradient = np.asarray(run(found.proto, given)[found.gradients["image"]], np.float64)
+
+    def explained(image: Array) -> float:
+        values = run(proto, {"image": image.astype(np.float32)})[target.output][0].astype(np.float64)
+        if name == "raw":
+            return float(sum(values[number] for number in numbers))
+        return sum(logit(float(values[number])) for number in numbers)
+
+    # the objectness stands as many channels, or columns, before its class as the class counts, and one
+    assert target.box is not None
+    axis = {"rows": 1}.get(name, 0)
+    objectness = list(target.index)
+    objectness[axis] -= target.box.label + 1
+    numbers = [target.index] if name == "columns" else [target.index, tuple(objectness)]
+    assert np.abs(gradient).max() > 1e-3
+    for _ in range(5):
+        direction = rng.standard_normal(FEEDS["image"].shape)
+        step = 2e-3
+        slope = (explained(FEEDS["image"] + step * direction) - explained(FEEDS["image"] - step * direction)) / 2 / step
+        assert (gradient * direction).sum() == pytest.approx(slope, rel=0.02, abs=0.02)
+
+
+def test_an_output_called_box_is_an_output() -> None:
+    named = model("box", "box = Identity (x)")
+    assert str(resolve_target(named, "box:2", {"box": LOGITS})) == "box:2"
+    with pytest.raises(UsageError, match=r"no boxes in the outputs of case\.onnx"):
+        resolved("box:2", y=LOGITS)
+
+
+def test_raw_heads_without_anchors_say_what_is_missing() -> None:
+    outputs = {"head8": np.zeros((1, 24, 8, 8), np.float32), "head16": np.zeros((1, 24, 4, 4), np.float32)}
+    for text in (TOP, "box:0"):
+        with pytest.raises(UsageError, match="look like raw heads of the YOLOv3 family; give --anchors"):
+            resolve_target(opened(DETECTORS["raw"]), text, outputs)
+
+
+def test_a_second_picture_is_not_explained() -> None:
+    target = Target("y", (1,), "y", (2, 4), elements=((0, 1), (0, 3)))
+    values = np.array([[1, 2, 3, 4], [5, 6, 7, 8]], np.float32)
+    assert target.value(values) == 6
+    np.testing.assert_array_equal(target.seed(values), [[0, 1, 0, 1], [0, 0, 0, 0]])

@@ -14,7 +14,8 @@ import pytest
 import onnxvis.models
 from onnxvis.models.classifier import MEAN, STD
 from onnxvis.models.classifier import SIZE as INPUT_SIZE
-from onnxvis.models.samples import SAMPLES, SIZE, write_samples
+from onnxvis.models.crowds import make_crowd
+from onnxvis.models.samples import CROWDS, SAMPLES, SIZE, write_crowds, write_samples
 from onnxvis.models.scenes import make_scene
 from onnxvis.models.shapes import KINDS
 
@@ -40,7 +41,8 @@ def test_every_file_is_listed(entries: list[dict[str, Any]]) -> None:
     assert [entry["name"] for entry in entries] == sorted(SAMPLES)
     assert sorted(path.name for path in (DATA / "scenes").iterdir()) == [f"{kind}.png" for kind in sorted(SAMPLES)]
     assert sorted(path.name for path in (DATA / "masks").iterdir()) == [f"{kind}.png" for kind in sorted(SAMPLES)]
-    assert sum(path.stat().st_size for path in DATA.glob("*/*.png")) < 1_000_000
+    assert sorted(path.name for path in (DATA / "crowds").iterdir()) == [f"{name}.png" for name in sorted(CROWDS)]
+    assert sum(path.stat().st_size for path in DATA.glob("*/*.png")) < 1_200_000
 
 
 def test_the_files_are_the_scenes_of_their_seeds(entries: list[dict[str, Any]]) -> None:
@@ -74,3 +76,17 @@ def test_writing_them_gives_the_same_files(tmp_path: Path) -> None:
     assert listed == json.loads((DATA / "scenes.json").read_text(encoding="utf-8"))
     for entry in listed:
         np.testing.assert_array_equal(read(tmp_path / entry["mask"]) > 0, read(DATA / entry["mask"]) > 0)
+
+
+def test_the_scenes_of_several_subjects_are_those_of_their_seeds(tmp_path: Path) -> None:
+    listed = json.loads((DATA / "crowds.json").read_text(encoding="utf-8"))
+    assert [entry["file"] for entry in listed] == [f"crowds/{name}.png" for name in CROWDS]
+    for entry in listed:
+        crowd = make_crowd(entry["seed"], SIZE)
+        assert np.abs(read(DATA / entry["file"]).astype(int) - crowd.picture).max() <= 2
+        told = [(member["name"], member["label"], tuple(member["box"])) for member in entry["members"]]
+        assert told == [(member.name, member.label, member.box) for member in crowd.members]
+    write_crowds(tmp_path)
+    assert json.loads((tmp_path / "crowds.json").read_text(encoding="utf-8")) == listed
+    for name in CROWDS:
+        np.testing.assert_array_equal(read(tmp_path / f"crowds/{name}.png"), read(DATA / f"crowds/{name}.png"))

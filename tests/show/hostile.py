@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from onnxvis.show.page import Page
-from tests.show.sample import heatmap_cards, sample_page, scene
+from tests.show.sample import class_map_card, detected, heatmap_cards, sample_page, scene
 
 HOSTILE = (
     "</script></style></pre></title>--><img src=x onerror=alert(1)><svg/onload=alert(2)>\"'`&{{ 7*7 }}{% raw %}"
@@ -14,7 +14,7 @@ HOSTILE = (
 )
 LONG = HOSTILE + "x" * 60_000 + "END"
 _PATHS = {"mean_path", "band_path", "min_path", "max_path", "marker_path"}
-_KEPT = {"colormap", "media_type", "level", "stretch"} | _PATHS
+_KEPT = {"colormap", "media_type", "level", "stretch", "colour", "ink"} | _PATHS
 
 
 def _poison(value: Any, name: str = "") -> Any:
@@ -29,9 +29,15 @@ def _poison(value: Any, name: str = "") -> Any:
 
 
 def harmless_page() -> Page:
-    """The sample page with heatmaps."""
+    """The sample page with heatmaps, boxes and a map of classes."""
     page = sample_page(layers=6)
-    card = replace(page.inputs[0], heatmaps=heatmap_cards(scene()), heatmaps_note="cam: there is none")
+    heatmaps = heatmap_cards(scene())
+    found = detected()
+    heatmaps = (*heatmaps, replace(heatmaps[0], box=found.boxes[0].outline))
+    card = replace(
+        page.inputs[0], heatmaps=heatmaps, heatmaps_note="cam: there is none", found=found,
+        class_maps=(class_map_card(),),
+    )  # fmt: skip
     return replace(page, inputs=(card, *page.inputs[1:]))
 
 

@@ -9,11 +9,16 @@ import numpy as np
 
 from onnxvis.graph.kernels import Kernel
 from onnxvis.graph.weights import Quantization
+from onnxvis.measure.boxes.detections import Box, Detections
 from onnxvis.measure.channels import channel_statistics
+from onnxvis.measure.class_map import class_map
 from onnxvis.measure.statistics import summarise
 from onnxvis.measure.weights import WeightNumbers
+from onnxvis.run.labels import Labels
+from onnxvis.show.class_map import ClassMapCard, class_map_cards
 from onnxvis.show.colormap import palette
 from onnxvis.show.depth import depth_charts
+from onnxvis.show.found import FoundCard, found_card
 from onnxvis.show.kernels import draw_kernels
 from onnxvis.show.merge import merge, overlay
 from onnxvis.show.mosaic import mosaic, stretch
@@ -143,6 +148,24 @@ def heatmap_cards(picture: NDArray[np.uint8]) -> tuple[HeatmapCard, ...]:
         ),
         HeatmapCard("saliency", "max |dy/dx|", (), "features:3,1", "element 3, 1", None, None, (), "CPU", shown),
     )  # fmt: skip
+
+
+def detected(count: int = 5) -> FoundCard:
+    """Boxes in the sample's picture, the scores 0.9, 0.7, …, 0.1; with more, evenly from 0.9 down to 0.1."""
+    random = np.random.default_rng(6)
+    boxes: list[Box] = []
+    for score in np.linspace(0.9, 0.1, count).tolist():
+        x, y, width, height = random.uniform((0, 0, 10, 10), (90, 90, 60, 60)).tolist()
+        boxes.append(Box(x, y, x + width, y + height, len(boxes) % 3, round(score, 4), "head", 1, 2, 0, 16))
+    found = Detections("YOLOv3 heads", tuple(boxes), 3, 0.05, 0.45, 2 * count, ("one note",))
+    return found_card(found, (128, 128), Labels({0: "star", 1: "ring", 2: "heart"}, "sample"))
+
+
+def class_map_card(classes: int = 15) -> ClassMapCard:
+    """A map of random classes over the sample's picture."""
+    found = class_map("classes", np.random.default_rng(8).integers(0, classes, (1, 32, 32)), (128, 128))
+    assert found is not None
+    return class_map_cards([found], scene(), None)[0]
 
 
 def weight_cards(count: int) -> tuple[WeightNumbers, ...]:

@@ -23,6 +23,7 @@ from onnxvis.show.page import KernelCard, Page
 from onnxvis.show.render import render
 from onnxvis.show.report import ReportOptions, build_page, write_report
 from onnxvis.version import __version__
+from tests.show.detector import detector, segmenter
 from tests.show.hostile import hostile_page
 from tests.show.sample import sample_page
 from tests.tiny import from_text, photo, tiny, write
@@ -235,3 +236,38 @@ def test_nothing_on_a_page_is_too_odd(tmp_path: Path) -> None:
         assert all(math.isfinite(value) for value in numbers(data))
         assert [item["drawn"]["low"] for item in data["kernels"]] == [None] * len(drawn)
         assert len(data["weights"]) == len(page.weights)
+
+
+def test_boxes_are_in_the_json_strongest_first(tmp_path: Path) -> None:
+    model = load(write(detector(), tmp_path))
+    page = build_page(model, [photo(tmp_path)], ReportOptions(run=ONE, heatmaps=()))
+    (described,) = strict(to_json(describe_page(model, page)))["inputs"]
+    (card,) = page.inputs
+    assert card.found is not None
+    found = described["detections"]
+    assert {key: found[key] for key in ("kind", "classes", "least_score", "overlap", "found", "notes")} == {
+        "kind": "YOLOv3 heads", "classes": 4, "least_score": 0.05, "overlap": 0.45, "found": 3, "notes": [],
+    }  # fmt: skip
+    for item, shown in zip(found["boxes"], card.found.boxes, strict=True):
+        box = shown.box
+        assert (item["index"], item["label"], item["score"]) == (box.label, shown.name, box.score)
+        assert item["box"] == [box.x0, box.y0, box.x1, box.y1]
+        place = [item[key] for key in ("output", "row", "column", "anchor", "stride")]
+        assert place == [box.output, box.row, box.column, box.anchor, box.stride]
+    assert described["predictions"] == []
+    assert described["class_maps"] == []
+
+
+def test_class_maps_are_in_the_json(tmp_path: Path, demo: tuple[Page, str, Any]) -> None:
+    model = load(write(segmenter(), tmp_path))
+    page = build_page(model, [photo(tmp_path)], ReportOptions(run=ONE, heatmaps=()))
+    (described,) = strict(to_json(describe_page(model, page)))["inputs"]
+    (card,) = page.inputs[0].class_maps
+    (found,) = described["class_maps"]
+    shares = [{"index": one.index, "label": one.label, "share": one.share} for one in card.shares]
+    assert found.pop("shares") == shares
+    how = "at each place the largest of 3 channels"
+    assert found == {"output": "logits", "how": how, "classes": 3, "height": 16, "width": 16}
+    assert described["detections"] is None
+    (classified,) = demo[2]["inputs"]
+    assert (classified["detections"], classified["class_maps"]) == (None, [])

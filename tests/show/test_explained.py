@@ -15,6 +15,7 @@ from onnxvis.run.session import RunOptions
 from onnxvis.show.explained import HeatmapOptions, heatmap_cards
 from onnxvis.show.page import HeatmapCard
 from onnxvis.show.report import silent
+from tests.show.detector import SIDE, THREE, detector
 from tests.tiny import from_text, photo, tiny, write
 
 ONE = RunOptions("cpu", 1)
@@ -82,3 +83,43 @@ def test_outputs_without_classes_are_no_failure(picture: Path, tmp_path: Path) -
     found, note = cards(onnxvis.load(path), picture, HeatmapOptions())
     assert found == ()
     assert "looks like class scores" in note
+
+
+def test_of_a_detector_the_strongest_boxes_are_explained(tmp_path: Path) -> None:
+    found_in = onnxvis.load(write(detector(), tmp_path))
+    fed = photo(tmp_path, height=SIDE, width=SIDE)
+    found, note = cards(found_in, fed, HeatmapOptions(("layercam", "saliency"), 9))
+    assert note == ""
+    assert [card.method for card in found] == ["layercam"] * 3 + ["saliency"]
+    for card, (place, planted) in zip(found, [*enumerate(THREE), (0, THREE[0])], strict=True):
+        assert card.target.startswith(f"box:{place} ({planted.head}:")
+        assert card.label == ("cat" if planted.label == 3 else f"class {planted.label}")
+        odds = 1 / (1 + np.exp(-planted.objectness)), 1 / (1 + np.exp(-planted.chance))
+        assert card.score == pytest.approx(odds[0] * odds[1], abs=0.01)
+        assert card.box is not None
+        assert (card.box.picture_width, card.box.picture_height) == (SIDE, SIDE)
+        stride = SIDE // {"coarse": 4, "fine": 8}[planted.head]
+        x = (1 / (1 + np.exp(-planted.raw[0])) + planted.column) * stride
+        y = (1 / (1 + np.exp(-planted.raw[1])) + planted.row) * stride
+        assert card.box.x <= x <= card.box.x + card.box.width
+        assert card.box.y <= y <= card.box.y + card.box.height
+    item = onnxvis.read_input(found_in, fed)
+    (wanted,) = explain(found_in, item.feeds, ["layercam"], target="box:1", options=ONE)
+    assert found[1].peak == tuple(map(int, np.unravel_index(wanted.map.argmax(), wanted.map.shape)))
+
+
+def test_of_a_detector_one_box_is_explained_unless_more_are_asked_for(tmp_path: Path) -> None:
+    found, _ = cards(onnxvis.load(write(detector(), tmp_path)), photo(tmp_path), HeatmapOptions(("gradcam",)))
+    assert [card.target.split()[0] for card in found] == ["box:0"]
+
+
+def test_heads_that_cannot_be_read_have_the_reason(tmp_path: Path) -> None:
+    raw = onnxvis.load(write(detector(declared=False), tmp_path))
+    found, note = cards(raw, photo(tmp_path), HeatmapOptions())
+    assert found == ()
+    assert "give --anchors" in note
+
+
+def test_classes_have_no_outline(model: onnxvis.Model, picture: Path) -> None:
+    found, _ = cards(model, picture, HeatmapOptions())
+    assert [card.box for card in found] == [None]

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from onnxvis.measure.boxes.detections import Box
 from onnxvis.measure.heatmaps.explain import Heatmap
 from onnxvis.measure.target import Target
 from onnxvis.run.labels import Labels
@@ -14,6 +15,7 @@ from onnxvis.show.heatmaps import (
     heatmap_arrays,
     heatmap_page,
     heatmap_picture,
+    target_label,
     target_name,
 )
 from tests.tiny import Array
@@ -103,3 +105,12 @@ def test_what_is_said_of_a_map() -> None:
 def test_targets_in_words(index: tuple[int, ...], shape: tuple[int, ...], wanted: str) -> None:
     assert target_name(index, shape, Labels({3: "cat"}, "a file")) == wanted
     assert target_name((3,), (1, 10), None) == "class 3"
+
+
+def test_boxes_in_words() -> None:
+    box = Box(0, 0, 5, 5, 3, 0.926, "head8", 3, 4, 0, 8)
+    target = Target("head8", (8, 3, 4), "head8", (1, 16, 8, 8), name="box:0", box=box)
+    assert target_label(target, Labels({3: "star"}, "a file")) == "star 0.93 at row 3, column 4"
+    for labels in (None, Labels({2: "cat"}, "a file")):
+        assert target_label(target, labels) == "class 3 0.93 at row 3, column 4"
+    assert target_label(Target("y", (3,), "y", (1, 10)), Labels({3: "star"}, "a file")) == "3 star"

@@ -8,8 +8,9 @@ import numpy as np
 from onnxvis.show.fit import fit_page
 from onnxvis.show.maps import picture_of
 from onnxvis.show.page import Page
+from onnxvis.show.render import render
 from onnxvis.show.shorten import KERNELS_SHARE
-from tests.show.sample import sample_page
+from tests.show.sample import class_map_card, detected, sample_page
 from tests.show.tight import cards, sample, size, steps
 
 
@@ -82,3 +83,32 @@ def test_a_single_layer_without_its_kernels_is_named_alone() -> None:
     assert fitted.kernels == ()
     assert fitted.kernels_note == ""
     assert [item.name for item in fitted.left_out] == [f"kernels of {page.kernels[0].kernel.weight}"]
+
+
+def test_weak_boxes_and_class_maps_give_way_and_say_so() -> None:
+    plain = replace(sample_page(), left_out=())
+    card = replace(plain.inputs[0], found=detected(60), class_maps=(class_map_card(),))
+    page = replace(plain, inputs=(card,))
+    seen = set()
+    for budget in range(size(fit_page(page, 1)), size(page) + 4000, 8000):
+        fitted = fit_page(page, budget)
+        found, (shown,) = fitted.inputs[0].found, fitted.inputs[0].class_maps
+        assert found is not None
+        assert card.found is not None
+        less = len(found.boxes) < 60
+        assert found.boxes == card.found.boxes[: 20 if less else 60]
+        assert found.left_out == 60 - len(found.boxes)
+        assert shown == (replace(card.class_maps[0], jpeg=b"") if less else card.class_maps[0])
+        stages = [stage for stage in fitted.inputs[0].stages if stage.part == "backbone"]
+        assert less or (all(stage.merged for stage in stages) and fitted.depth)
+        assert not less or not fitted.kernels
+        assert size(fitted) <= budget or fitted.notices[-1].title == "Over the budget"
+        seen.add(less)
+    assert seen == {False, True}
+    assert "of what stays, the 40 weakest are not on this page" in render(fit_page(page, 1))
+
+
+def test_a_few_boxes_stay_whatever_the_budget() -> None:
+    plain = replace(sample_page(), left_out=())
+    page = replace(plain, inputs=(replace(plain.inputs[0], found=detected(20)),))
+    assert fit_page(page, 1).inputs[0].found is page.inputs[0].found

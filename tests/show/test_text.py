@@ -96,3 +96,12 @@ def test_channel_lines_hold_every_number() -> None:
             assert float(field) == pytest.approx(column[index], rel=1e-3)
     assert lines[4].endswith("100.0  constant")
     assert lines[6].endswith("1 NaN, 0 infinite")
+
+
+def test_the_ending_of_a_dotted_name_is_its_last_parts_that_fit() -> None:
+    assert text.ending("darknet.backbone.stage3", 13) == "stage3"
+    assert text.ending("darknet.backbone.stage3", 15) == "backbone.stage3"
+    assert text.ending("stage3", 13) == "stage3"
+    assert text.ending("a" * 40, 13) == text.shorten("a" * 40, 13)
+    assert text.ending("a." * 30_000, 13) == "a.a.a.a.a.a."
+    assert text.ending("a" * 20 + ".", 13) == text.shorten("a" * 20 + ".", 13)

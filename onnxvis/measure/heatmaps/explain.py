@@ -12,8 +12,9 @@ import numpy as np
 from onnxvis.errors import UsageError
 from onnxvis.files import one_line
 from onnxvis.graph.select import select
-from onnxvis.graph.target_layer import last_map, same_map
+from onnxvis.graph.target_layer import last_map, map_at_scale, same_map
 from onnxvis.measure.activations import run_deployed
+from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.heatmaps import cams, eigen, pixels
 from onnxvis.measure.heatmaps.finish import blank_reason, fused, stretched, upsample
 from onnxvis.measure.heatmaps.method import METHODS, HeatmapMethod, LayerMethod, Needs, PixelMethod
@@ -75,14 +76,16 @@ def explain(
     *,
     target: Target | str = TOP,
     layers: Sequence[str] = (),
+    flags: DetectorFlags = NO_FLAGS,
     options: RunOptions | None = None,
     random_seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Heatmap, ...]:
     """A heatmap by each of `methods` of the first picture of `feeds`.
 
-    `target`: see `resolve_target`; `layers`: tensors, blocks or patterns (default: the last feature map before the
-    head, for `cam` the one before the pooling). `progress` is told what is done, how much of it, of how much.
+    `target`: see `resolve_target`; `flags`: of its boxes; `layers`: tensors, blocks or patterns (default: the last
+    feature map before the head, for a box the last at its own scale, for `cam` the one before the pooling). `progress`
+    is told what is done, how much of it, of how much.
     Raises UsageError, TensorNotFound, InputError, RewriteError with the node that has no gradient, and the errors of
     running.
     """
@@ -96,7 +99,7 @@ def explain(
     if isinstance(target, str):
         tell("running the model", 0, 0)
         outputs, _ = run_deployed(seen, [feeds], options)
-        target = _resolved(seen, target, outputs[0], found)
+        target = _resolved(seen, target, outputs[0], found, feeds, flags)
     asked = select(seen, layers).tensors if layers else ()
     chosen = [_layers(seen, item, target, asked) for item in found]
     differentiated = {
@@ -112,10 +115,17 @@ def explain(
     return tuple(made)
 
 
-def _resolved(model: Model, text: str, outputs: Mapping[str, Any], methods: Sequence[HeatmapMethod]) -> Target:
+def _resolved(
+    model: Model,
+    text: str,
+    outputs: Mapping[str, Any],
+    methods: Sequence[HeatmapMethod],
+    feeds: Mapping[str, Array],
+    flags: DetectorFlags,
+) -> Target:
     """The target; where no method asks for one and there is no top class, the whole first output stands for it."""
     try:
-        return resolve_target(model, text, outputs)
+        return resolve_target(model, text, outputs, feeds=feeds, flags=flags)
     except UsageError:
         if text != TOP or not outputs or any((Needs.GRADIENT | Needs.INPUT) & item.needs for item in methods):
             raise
@@ -140,6 +150,10 @@ def _layers(
         return (only,), ()
     if asked:
         return asked[-1:] if isinstance(item, pixels.GuidedGradCAM) else asked, ()
+    if target.grid is not None and (at_scale := map_at_scale(model, target.tensor, target.grid)) is not None:
+        rows, columns = target.grid
+        said = f"the layer, as none was named, is the last feature map at the box's own scale, {rows} × {columns}"
+        return (at_scale,), (said,)
     default = last_map(model, target.tensor)
     if default is None:
         raise UsageError(

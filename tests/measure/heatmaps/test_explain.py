@@ -13,6 +13,8 @@ from onnxvis.measure.heatmaps.explain import METHOD_NAMES, Heatmap, explain, fin
 from onnxvis.measure.heatmaps.finish import unit, upsample
 from onnxvis.measure.heatmaps.method import METHODS, Needs
 from onnxvis.measure.target import Target
+from tests.measure.boxes.yolo import FLAGS, columns, raw, rows
+from tests.measure.boxes.yolo import picture as scene
 from tests.rewrite.differences import model_of, run
 from tests.tiny import Array, from_text, tiny
 from tests.zoo import build
@@ -290,3 +292,43 @@ def test_progress_is_told() -> None:
     )  # fmt: skip
     assert told[:2] == [("running the model", 0, 0), ("gradients for gradcam", 0, 0)]
     assert told[-50:] == [("gradients", number, 50) for number in range(1, 51)]
+
+
+@pytest.mark.parametrize(
+    ("proto", "stride", "layer"),
+    [
+        (raw(), 8, "q3"),
+        (raw(), 16, "q4"),
+        (rows(), 16, "q4"),
+        (rows(), 32, "q5"),
+        (columns(), 8, "t3"),
+        (columns(), 32, "t5"),
+    ],
+)
+def test_the_layer_of_a_box_is_at_its_own_scale(proto: Any, stride: int, layer: str) -> None:
+    found, named = (
+        explain(opened(proto), scene(), ["gradcam"], target=f"class:1@1,1@{stride}", flags=FLAGS, layers=layers)[0]
+        for layers in ((), (layer,))
+    )
+    assert found.layers == (layer,)
+    side = 64 // stride
+    assert (
+        f"the layer, as none was named, is the last feature map at the box's own scale, {side} × {side}" in found.notes
+    )
+    assert found.map.shape == (64, 64)
+    np.testing.assert_array_equal(found.raw, named.raw)
+
+
+def test_a_box_is_explained_by_the_picture_where_it_looks() -> None:
+    """The windows of this network do not overlap: the gradient of a box of the finest grid stays in its cell."""
+    found = explain(opened(raw()), scene(), ["saliency"], target="class:1@2,5@8", flags=FLAGS)[0]
+    assert found.target.box is not None
+    inside = found.raw[:, 16:24, 40:48]
+    assert np.abs(inside).max() > 0
+    assert np.abs(found.raw).sum() == pytest.approx(np.abs(inside).sum())
+
+
+def test_top_is_the_strongest_box() -> None:
+    top, first = (explain(opened(rows()), scene(), ["layercam"], target=text)[0] for text in ("top", "box:0"))
+    assert str(top.target) == str(first.target)
+    np.testing.assert_array_equal(top.raw, first.raw)

@@ -1,0 +1,1 @@
+"""Networks of Darknet: their .cfg and .weights files read, and written as ONNX."""

@@ -1,0 +1,1 @@
+"""What `onnxvis make` can make: one file a recipe."""

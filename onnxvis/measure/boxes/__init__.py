@@ -1,0 +1,1 @@
+"""What a detector found: its heads recognised, their boxes decoded."""
