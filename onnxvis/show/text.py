@@ -9,7 +9,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from onnxvis.measure.channels import ChannelStatistics
 
-__all__ = ["Dim", "channel_lines", "clean", "count", "ending", "number", "percent", "seconds", "shape", "shorten", "size"]
+__all__ = [
+    "Dim",
+    "channel_lines",
+    "clean",
+    "count",
+    "ending",
+    "number",
+    "percent",
+    "seconds",
+    "shape",
+    "shorten",
+    "size",
+]
 
 Dim = int | str | None
 """One dimension of a shape: a number, a symbol such as 'N', or None where nothing is known."""
