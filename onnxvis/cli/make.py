@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from importlib import import_module
 
+from onnxvis.errors import UsageError
+
 __all__ = ["RECIPES", "add_arguments", "run"]
 
 RECIPES = {
@@ -23,13 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"recipes:\n{listed}\n\nMore on one: onnxvis make RECIPE --help"
     parser.usage = "onnxvis make RECIPE ... -o OUT.onnx"
-    parser.add_argument("recipe", metavar="RECIPE", choices=tuple(RECIPES), help="see below")
+    parser.add_argument("recipe", metavar="RECIPE", nargs="?", choices=tuple(RECIPES), help="see below")
     parser.add_argument("rest", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
 
 
 def run(options: argparse.Namespace) -> int:
     """Run the recipe with the options that follow its name."""
     name = options.recipe
+    if name is None:
+        raise UsageError(f"name what to make: {', '.join(RECIPES)}; more with: onnxvis make --help")
     recipe = import_module(f"onnxvis.cli.recipes.{name}")
     what = f"{RECIPES[name][0].upper()}{RECIPES[name][1:]}."
     parser = argparse.ArgumentParser(prog=f"onnxvis make {name}", description=what, allow_abbrev=False)

@@ -38,7 +38,14 @@ def test_help_lists_the_recipes(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {name}  " in said and summary in said for name, summary in RECIPES.items())
 
 
-@pytest.mark.parametrize(("arguments", "said"), [([], "RECIPE"), (["cake"], "'cake'"), (["-o", "x.onnx"], "RECIPE")])
+def test_without_a_recipe_all_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["make"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert all(name in said for name in RECIPES)
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(["cake"], "'cake'"), (["-o", "x.onnx"], "-o")])
 def test_what_is_no_recipe_ends_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["make", *arguments])
