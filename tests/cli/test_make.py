@@ -45,7 +45,7 @@ def test_without_a_recipe_all_are_named(capsys: pytest.CaptureFixture[str]) -> N
     assert all(name in said for name in RECIPES)
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["cake"], "'cake'"), (["-o", "x.onnx"], "-o")])
+@pytest.mark.parametrize(("arguments", "said"), [(["cake"], "'cake'"), (["-o", "x.onnx"], "'x.onnx'")])
 def test_what_is_no_recipe_ends_with_2(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["make", *arguments])
