@@ -243,6 +243,30 @@ def gradients(inputs: Inputs, scratch: Path, threads: int) -> Experiment:
     )
 
 
+def perturbations(inputs: Inputs, scratch: Path, threads: int) -> Experiment:
+    """Heatmaps of many runs, on ResNet-18."""
+    del inputs
+    models, small = scratch / "models", scratch / "small"
+    return Experiment(
+        "perturbations",
+        "Heatmaps of ResNet-18's last layer, 512 channels at 224 × 224, random weights, in turn inside one process: "
+        "Score-CAM masks the picture and runs the whole model once a channel, Ablation-CAM sets each channel to zero. "
+        "Theirs: pytorch-grad-cam, which runs the whole model for both. Ours: ONNX Runtime, for Ablation-CAM only on "
+        "what comes after the layer. Then the peak memory of a process that makes the model and Recipro-CAM of its "
+        "second stage: 784 runs of what comes after it, one for each of 28 × 28 positions.",
+        (
+            Side("process", (_python("programs.perturbations", models, threads),), (models,), prints=True),
+            Side("positions", (_python("programs.positions", small, threads),), (small,), prints=True),
+        ),
+        (
+            Line("Score-CAM / pytorch-grad-cam", "process.scorecam.ours", "process.scorecam.theirs", 0.8),
+            Line("Ablation-CAM / pytorch-grad-cam", "process.ablationcam.ours", "process.ablationcam.theirs", 0.1),
+            Line("Recipro-CAM of 28 × 28 positions", "positions.map"),
+            Line("its peak memory", "positions.peak", None, 1024.0, "MiB"),
+        ),
+    )
+
+
 EXPERIMENTS: dict[str, Callable[[Inputs, Path, int], Experiment]] = {
     "darknet-channels": darknet_channels,
     "resnet-children": resnet_children,
@@ -253,4 +277,5 @@ EXPERIMENTS: dict[str, Callable[[Inputs, Path, int], Experiment]] = {
     "plain": plain,
     "growth": growth,
     "gradients": gradients,
+    "perturbations": perturbations,
 }

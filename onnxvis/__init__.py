@@ -8,7 +8,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from onnxvis.api import activations, detect, embed, expose, gradient, heatmap, read_input, report, weights
+    from onnxvis.api import (
+        activations,
+        detect,
+        embed,
+        expose,
+        gradient,
+        heatmap,
+        maximize,
+        patches,
+        project,
+        read_input,
+        report,
+        weights,
+    )  # fmt: skip
     from onnxvis.errors import OnnxvisError
     from onnxvis.graph.load import Model, load
     from onnxvis.graph.receptive import receptive_field
@@ -35,6 +48,9 @@ __all__ = [
     "gradient",
     "heatmap",
     "load",
+    "maximize",
+    "patches",
+    "project",
     "read_input",
     "receptive_field",
     "report",
@@ -57,6 +73,9 @@ _HOMES = {
     "gradient": "onnxvis.api",
     "heatmap": "onnxvis.api",
     "load": "onnxvis.graph.load",
+    "maximize": "onnxvis.api",
+    "patches": "onnxvis.api",
+    "project": "onnxvis.api",
     "read_input": "onnxvis.api",
     "receptive_field": "onnxvis.graph.receptive",
     "report": "onnxvis.api",

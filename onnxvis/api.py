@@ -20,6 +20,13 @@ from onnxvis.measure.boxes.detections import detect as _detect
 from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.heatmaps.explain import Heatmap, explain
 from onnxvis.measure.heatmaps.zhou import linear_head_layer
+from onnxvis.measure.maximize.objective import Objective
+from onnxvis.measure.maximize.run import Maximized
+from onnxvis.measure.maximize.run import maximize as _maximize
+from onnxvis.measure.maximize.settings import Settings
+from onnxvis.measure.patches import TensorPatches, find_patches
+from onnxvis.measure.projections import Position, Projection
+from onnxvis.measure.projections import project as _project
 from onnxvis.measure.target import TOP
 from onnxvis.measure.weights import WeightTable, measure_weights
 from onnxvis.rewrite.embed import Embedded
@@ -37,7 +44,20 @@ from onnxvis.run.session import RunOptions
 if TYPE_CHECKING:
     from onnxvis.show.report import ReportOptions
 
-__all__ = ["activations", "detect", "embed", "expose", "gradient", "heatmap", "read_input", "report", "weights"]
+__all__ = [
+    "activations",
+    "detect",
+    "embed",
+    "expose",
+    "gradient",
+    "heatmap",
+    "maximize",
+    "patches",
+    "project",
+    "read_input",
+    "report",
+    "weights",
+]
 
 Feeds = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 
@@ -131,6 +151,69 @@ def heatmap(
         opened, feeds, (method,), target=str(target), layers=tuple(layers), flags=flags, options=options,
         random_seed=random_seed,
     )[0]  # fmt: skip
+
+
+def project(
+    model: Model | Path | str,
+    source: PreparedInput | Feeds | Path | str,
+    tensor: str,
+    channels: Iterable[int] | None = None,
+    *,
+    variant: Variant = "deconvnet",
+    position: Position = "all",
+    options: RunOptions | None = None,
+) -> tuple[Projection, ...]:
+    """What excites `channels` of `tensor`, sent back to the pixels: `.values` (C, H, W) signed, `.peak`; None: all at
+    once. See `measure.projections.project`, whose errors it raises. `tensor` is a name, a block or a pattern that means
+    one; `source` as for `activations`.
+    """
+    opened = _opened(model)
+    if isinstance(source, (str, Path)):
+        source = read_input(opened, source)
+    feeds = source.feeds if isinstance(source, PreparedInput) else source
+    chosen = None if channels is None else list(channels)
+    name = select(opened, [tensor]).tensors[-1]
+    return _project(opened, feeds, name, chosen, variant=variant, position=position, options=options)
+
+
+def patches(
+    model: Model | Path | str,
+    pictures: Sequence[Path | str],
+    tensors: Iterable[str],
+    *,
+    channels: Iterable[int] | None = None,
+    top: int = 9,
+    preprocess: PreprocessFlags | None = None,
+    options: RunOptions | None = None,
+) -> tuple[TensorPatches, ...]:
+    """The `top` patches of `pictures` (files and folders) that excite each channel of `tensors` most, strongest first.
+
+    `.channels[k].patches[i]` has `.path`, `.value`, `.window` and `.pixels`: see `measure.patches.find_patches`, whose
+    errors it raises.
+    """
+    opened = _opened(model)
+    reading = Reading.of(opened, preprocess)
+    return find_patches(
+        opened, lambda: reading.read(pictures, []), select(opened, tensors).tensors,
+        channels=None if channels is None else list(channels), top=top, options=options or RunOptions(),
+    )  # fmt: skip
+
+
+def maximize(
+    model: Model | Path | str,
+    *,
+    tensor: str = "",
+    channel: int | None = None,
+    position: tuple[int, int] | None = None,
+    target: str | int = "",
+    settings: Settings | None = None,
+    options: RunOptions | None = None,
+) -> Maximized:
+    """The picture that excites a channel of `tensor` (or its unit at `position`), or class `target`, most: `.picture`
+    (H, W, 3) uint8, `.value`, `.curve`. See `measure.maximize.run.maximize`, whose errors it raises.
+    """
+    objective = Objective(tensor, channel, position, str(target))
+    return _maximize(_opened(model), objective, settings, options)
 
 
 def gradient(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,6 +11,8 @@ from onnx import numpy_helper
 import onnxvis
 from onnxvis.errors import InputError, TensorNotFound, UsageError
 from onnxvis.measure.boxes.detections import detect
+from onnxvis.measure.maximize.settings import Settings
+from onnxvis.measure.maximize.warp import Wobble
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions, Session
 from onnxvis.show.maps import Look
@@ -198,3 +201,47 @@ def test_a_box_as_the_target_of_a_heatmap(tmp_path: Path) -> None:
     assert found.target.box is not None
     assert (found.target.box.row, found.target.box.column) == (first.row, first.column)
     assert found.layers == ({8: "q3", 16: "q4"}[first.stride],)
+
+
+def test_channels_projected_back_to_pixels(path: Path, tmp_path: Path) -> None:
+    """The plain rule is the gradient of half the squared channel, by central differences."""
+    picture = photo(tmp_path, height=32, width=32)
+    feeds = onnxvis.read_input(path, picture).feeds
+    (found,) = onnxvis.project(path, picture, "stage1", [2], variant="plain")
+    assert (found.tensor, found.channel) == ("stage1.y/relu", 2)
+
+    def energy(image: Any) -> float:
+        values = onnxvis.activations(path, {"image": image}, ["stage1.y/relu"]).values["stage1.y/relu"][0, 2]
+        return float((values.astype(np.float64) ** 2).sum()) / 2
+
+    for place in ((0, 5, 7), (1, 20, 11), (2, 30, 30)):
+        moved = np.zeros_like(feeds["image"])
+        moved[(0, *place)] = 1e-2
+        slope = (energy(feeds["image"] + moved) - energy(feeds["image"] - moved)) / 2e-2
+        assert found.values[place] == pytest.approx(slope, rel=0.02, abs=1e-3)
+
+
+def test_patches_of_a_folder(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    pictures = [photo(folder, f"{number}.png", height=32, width=32, seed=number) for number in range(3)]
+    (found,) = onnxvis.patches(path, [folder], ["stage1"], channels=[1], top=2)
+    best = {
+        picture: float(onnxvis.activations(path, picture, ["stage1.y/relu"]).maps("stage1.y/relu")[1].max())
+        for picture in pictures
+    }
+    expected = sorted(best, key=lambda picture: -best[picture])[:2]
+    (channel,) = found.channels
+    assert [Path(patch.path) for patch in channel.patches] == expected
+    assert [patch.value for patch in channel.patches] == pytest.approx(
+        [best[picture] for picture in expected], rel=1e-4
+    )
+
+
+def test_a_picture_that_a_class_likes(path: Path) -> None:
+    settings = Settings(steps=30, seed=1, wobble=Wobble(0, 0, 0))
+    found = onnxvis.maximize(path, target=3, settings=settings)
+    assert found.picture.shape == (32, 32, 3)
+    assert found.value > found.curve[0] + 0.5
+    logits = onnxvis.activations(path, {"image": found.fed[None]}, ["logits"]).values["logits"]
+    assert found.value == pytest.approx(float(logits[0, 3]), rel=1e-4)

@@ -47,7 +47,7 @@ def test_the_figure_is_small() -> None:
 
 
 def test_the_table_names_every_command() -> None:
-    assert sorted(name for name, _, _ in ROWS) == sorted(COMMANDS)
+    assert sorted({name for name, _, _ in ROWS}) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize(("name", "arguments", "text"), ROWS, ids=[name for name, _, _ in ROWS])

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from onnxvis.cli import faithfulness, projections
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
@@ -15,19 +16,23 @@ from onnxvis.files import check_target
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.heatmaps.explain import Heatmap
+    from onnxvis.measure.heatmaps.method import HeatmapMethod
     from onnxvis.run.inputs import PreparedInput, Skipped
     from onnxvis.run.labels import Labels
 
 __all__ = ["add_arguments", "run"]
 
+_COLORMAP = "turbo"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """`onnxvis heatmap MODEL INPUT --method NAME ... (-o PICTURE | --npz FILE | --json)`."""
+    """`onnxvis heatmap MODEL INPUT --method NAME ... (-o PICTURE | --npz FILE | --json)`, and its two other modes."""
     parser.add_argument("model", metavar="MODEL", help="an .onnx file")
     parser.add_argument("input", metavar="INPUT", help="a picture, a folder of pictures, an .npy or .npz array")
     parser.add_argument(
         "--method", metavar="NAME", action="append", default=[],
-        help="gradcam, gradcam++, layercam, saliency, …; 'all' for each; may repeat, or NAME,NAME (default: gradcam)",
+        help="gradcam, gradcam++, layercam, saliency, …; 'all' for each that is quick; may repeat, or NAME,NAME "
+        "(default: gradcam)",
     )  # fmt: skip
     parser.add_argument(
         "--target", metavar="T", default="top",
@@ -47,9 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list-methods", action="store_true", help="print every method with its definition, and stop")
     parser.add_argument("--list-targets", action="store_true", help="print what can be explained of INPUT, and stop")
     parser.add_argument(
-        "--colormap", choices=("turbo", "jet", "viridis", "magma", "gray", "coolwarm"), default="turbo",
-        help="default: %(default)s",
+        "--colormap", choices=("turbo", "jet", "viridis", "magma", "gray", "coolwarm"),
+        help="default: turbo; of feature maps magma",
     )  # fmt: skip
+    projections.add_options(parser)
+    faithfulness.add_options(parser)
     shared.add_detector_options(parser)
     shared.add_input_options(parser)
     shared.add_run_options(parser)
@@ -63,6 +70,11 @@ def run(options: argparse.Namespace) -> int:
 
     if options.list_methods:
         return _list_methods()
+    if not options.list_targets and projections.is_meant(options):
+        return projections.run(options)
+    options.colormap = options.colormap or _COLORMAP
+    if not options.list_targets and options.faithfulness:
+        return faithfulness.run(options)
     names = _methods(options)
     if not options.list_targets:
         _check(options)
@@ -132,9 +144,14 @@ def _methods(options: argparse.Namespace) -> list[str]:
 
     names = [name for word in options.method or ["gradcam"] for name in word.split(",") if name]
     if "all" in names:
-        return [name for name in METHOD_NAMES if name != "cam"]
+        return [item.name for item in find_methods(METHOD_NAMES) if item.name != "cam" and not _is_slow(item)]
     find_methods(names)
     return names
+
+
+def _is_slow(method: HeatmapMethod) -> bool:
+    """Whether a method runs the model hundreds of times, so that it is only used where it is named."""
+    return bool(getattr(method, "slow", False))
 
 
 def _check(options: argparse.Namespace) -> None:

@@ -31,6 +31,8 @@ COMMANDS = {
     "features": "feature maps of any tensors as pictures, or as arrays",
     "weights": "the numbers and histogram of every weight, and the kernels as pictures",
     "heatmap": "where a model looks for its answer: heatmaps of a picture by any of many methods",
+    "patches": "the pictures' patches that excite each channel of a tensor most",
+    "maximize": "the picture that excites a channel, a position or a class most",
     "expose": "a copy of a model that also returns the tensors you name, for any runtime",
     "gradient": "a copy of a model that also computes gradients, for any runtime",
     "embed": "a copy of a model that also returns a heatmap, for any runtime",

@@ -85,7 +85,7 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--exact",
         action=argparse.BooleanOptionalAction,
         help="compute what is exposed just as the graph says, with no graph optimisation "
-        "(default: yes, but for quantised models)",
+        "(default: yes for single pictures, but for quantised models; no where many pictures are run)",
     )
 
 

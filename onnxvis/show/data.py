@@ -7,29 +7,23 @@ in later versions, not renamed. What varies from run to run stands in the one ob
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from onnxvis.graph import cost
+from onnxvis.show.input_data import Data, all_finite, describe_input, finite, port
 from onnxvis.version import __version__
 
 if TYPE_CHECKING:
     from onnxvis.graph.blocks import Block
     from onnxvis.graph.load import Model
-    from onnxvis.measure.channels import ChannelStatistics
     from onnxvis.measure.statistics import TensorStatistics
     from onnxvis.measure.weights import WeightNumbers, WeightTable
-    from onnxvis.show.class_map import ClassMapCard
-    from onnxvis.show.found import BoxCard, FoundCard
-    from onnxvis.show.page import Fact, HeatmapCard, InputCard, KernelCard, MapCard, OutputCard, Page, RunCard, Score
+    from onnxvis.show.page import KernelCard, Page, RunCard
 
 __all__ = ["SCHEMA_VERSION", "describe_layers", "describe_page", "describe_weights", "to_json"]
 
 SCHEMA_VERSION = 1
-
-Data = dict[str, Any]
 
 
 def to_json(data: Data) -> bytes:
@@ -51,15 +45,15 @@ def describe_layers(model: Model) -> Data:
             "opset": model.opset,
             "parameters": cost.parameters(model),
             "macs": cost.macs(model.view),
-            "inputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.inputs],
-            "outputs": [_port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.outputs],
+            "inputs": [port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.inputs],
+            "outputs": [port(tensor.name, tensor.shape, tensor.dtype) for tensor in model.outputs],
             "assumed_shapes": {name: list(shape) for name, shape in model.assumed_shapes.items()},
         },
         "stages": [_stage(stage) for stage in model.stages()],
         "parts": [{"name": part.name, "kind": part.kind, "output": part.output} for part in model.parts],
         "tensors": [
             {
-                **_port(t.name, t.shape, t.dtype),
+                **port(t.name, t.shape, t.dtype),
                 "op": t.op,
                 "part": t.part,
                 "stage": t.stage,
@@ -88,7 +82,10 @@ def describe_page(model: Model, page: Page) -> Data:
     its predictions, its outputs, its heatmaps, and every channel's numbers for each stage and block; "detections": the
     boxes of a detector, strongest first, each with its class ("index", "label"), corners "box" [x0, y0, x1, y1] in
     pixels of the picture as it is fed, and the place in "output" that it was predicted at, null for other models;
-    "class_maps": each class's share of the places, for every output that gives them one. Pictures are not in it.
+    "class_maps": each class's share of the places, for every output that gives them one. Where they are shown, a stage
+    has its "strongest" channels, strongest first, each with its "peak" (row and column in its map, value) and the
+    "patches" of other pictures that excite it most; a heatmap has its "faithfulness", the areas and points of its
+    insertion and deletion curves. Pictures are not in it.
     """
     layers = describe_layers(model)
     card = page.model
@@ -106,7 +103,7 @@ def describe_page(model: Model, page: Page) -> Data:
         "model": {**layers["model"], **facts},
         "guess": asdict(page.guess) if page.guess else None,
         "notices": [asdict(notice) for notice in page.notices],
-        "inputs": [_input(item) for item in page.inputs],
+        "inputs": [describe_input(item) for item in page.inputs],
         "weights": [_weight(item) for item in page.weights],
         "weights_note": page.weights_note,
         "kernels": [_kernel(item) for item in page.kernels],
@@ -121,10 +118,6 @@ def describe_page(model: Model, page: Page) -> Data:
 
 def _head() -> Data:
     return {"schema_version": SCHEMA_VERSION, "onnxvis_version": __version__}
-
-
-def _port(name: str, shape: object, dtype: str) -> Data:
-    return {"name": name, "shape": shape, "dtype": dtype}
 
 
 def _stage(stage: Block) -> Data:
@@ -154,134 +147,24 @@ def _weight(item: WeightNumbers) -> Data:
 def _statistics(found: TensorStatistics) -> Data:
     return {
         "count": found.count,
-        "mean": _finite(found.mean),
-        "std": _finite(found.std),
-        "min": _finite(found.min),
-        "max": _finite(found.max),
-        "zero_fraction": _finite(found.zero_fraction),
+        "mean": finite(found.mean),
+        "std": finite(found.std),
+        "min": finite(found.min),
+        "max": finite(found.max),
+        "zero_fraction": finite(found.zero_fraction),
         "nan": found.nan,
         "inf": found.inf,
-        "histogram": {"counts": found.counts.tolist(), "edges": _all_finite(found.edges.tolist())},
+        "histogram": {"counts": found.counts.tolist(), "edges": all_finite(found.edges.tolist())},
     }
 
 
 def _kernel(item: KernelCard) -> Data:
     drawn = item.drawn
-    ends = {"low": _finite(drawn.low), "high": _finite(drawn.high)}
+    ends = {"low": finite(drawn.low), "high": finite(drawn.high)}
     return {
         **asdict(item.kernel),
         "drawn": {"what": drawn.what, "filters": drawn.filters, "shown": drawn.shown, **ends},
     }
-
-
-def _input(item: InputCard) -> Data:
-    """Of one input; "predictions" are those of the first output that has scores."""
-    scored = next((output for output in item.outputs if output.scores), None)
-    return {
-        "path": item.path or item.name,
-        "name": item.name,
-        "preparation": _facts(item.preparation),
-        "notes": list(item.notes),
-        "predictions": [_score(score) for score in scored.scores] if scored else [],
-        "outputs": [_output(output) for output in item.outputs],
-        "detections": _detections(item.found) if item.found else None,
-        "class_maps": [_class_map(card) for card in item.class_maps],
-        "heatmaps": [_heatmap(card) for card in item.heatmaps],
-        "heatmaps_note": item.heatmaps_note,
-        "stages": [{**_map(stage), "blocks": [_map(block) for block in stage.children]} for stage in item.stages],
-    }
-
-
-def _detections(found: FoundCard) -> Data:
-    return {
-        "kind": found.kind,
-        "classes": found.classes,
-        "least_score": found.least_score,
-        "overlap": found.overlap,
-        "found": found.found,
-        "notes": list(found.notes),
-        "boxes": [_box(card) for card in found.boxes],
-    }
-
-
-def _box(card: BoxCard) -> Data:
-    box = card.box
-    return {
-        "index": box.label,
-        "label": card.name,
-        "score": _finite(box.score),
-        "box": _all_finite((box.x0, box.y0, box.x1, box.y1)),
-        "output": box.output,
-        "row": box.row,
-        "column": box.column,
-        "anchor": box.anchor,
-        "stride": box.stride,
-    }
-
-
-def _class_map(card: ClassMapCard) -> Data:
-    """Of classes that are there; "classes": how many there can be, null where the model does not say."""
-    shares = [{"index": item.index, "label": item.label, "share": item.share} for item in card.shares]
-    sizes = {"classes": card.classes, "height": card.height, "width": card.width}
-    return {"output": card.output, "how": card.how, **sizes, "shares": shares}
-
-
-def _heatmap(card: HeatmapCard) -> Data:
-    return {
-        "method": card.method,
-        "definition": card.definition,
-        "layer": card.layers[0] if card.layers else "",
-        "layers": list(card.layers),
-        "target": card.target,
-        "label": card.label,
-        "score": _finite(card.score),
-        "peak": None if card.peak is None else list(card.peak),
-        "notes": list(card.notes),
-        "provider": card.provider,
-    }
-
-
-def _facts(facts: Iterable[Fact]) -> list[Data]:
-    return [{"label": fact.label, "value": fact.value} for fact in facts]
-
-
-def _score(score: Score) -> Data:
-    return {"index": score.index, "label": score.label, "score": _finite(score.score)}
-
-
-def _output(item: OutputCard) -> Data:
-    return {
-        **_port(item.name, list(item.shape), item.dtype),
-        "scores": [_score(score) for score in item.scores],
-        "scores_are": item.scores_are,
-        "max_abs_difference": _finite(item.max_abs_difference),
-        "relative_difference": _finite(item.relative_difference),
-        "note": item.note,
-    }
-
-
-def _map(card: MapCard) -> Data:
-    drawn = card.mosaic
-    return {
-        "name": card.name,
-        "tensor": card.tensor,
-        "kind": card.kind,
-        "part": card.part,
-        "shape": [card.channels, card.height, card.width],
-        "statistics": _channels(card.statistics) if card.statistics else None,
-        "merged": card.merged_how,
-        "colours": {"stretch": drawn.stretch, "low": _all_finite(drawn.low), "high": _all_finite(drawn.high)}
-        if drawn
-        else None,
-        "notes": list(card.notes),
-    }
-
-
-def _channels(found: ChannelStatistics) -> Data:
-    """A list for each number, one entry a channel."""
-    floats = ("min", "max", "mean", "std", "zero_fraction")
-    data: Data = {name: _all_finite(getattr(found, name).tolist()) for name in floats}
-    return data | {name: getattr(found, name).tolist() for name in ("nan", "inf", "dead")}
 
 
 def _run(run: RunCard | None, command: str) -> Data:
@@ -298,11 +181,3 @@ def _run(run: RunCard | None, command: str) -> Data:
         "versions": {fact.label: fact.value for fact in run.versions},
         "seconds": dict(run.seconds),
     }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _all_finite(values: Iterable[float]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in values]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -12,12 +12,14 @@ import numpy as np
 from onnxvis.errors import InputError, ModelError, RewriteError, UsageError
 from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.heatmaps.explain import Heatmap, explain
+from onnxvis.measure.heatmaps.method import METHODS
 from onnxvis.measure.predictions import class_scores
 from onnxvis.measure.target import TOP, Target, resolve_target
 from onnxvis.show.found import box_name, outline
 from onnxvis.show.heatmaps import describe_heatmap, heatmap_picture
 from onnxvis.show.page import HeatmapCard, Picture
 from onnxvis.show.png import encode_jpeg
+from onnxvis.show.trust import trust_cards
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -36,12 +38,14 @@ _SIDE, _QUALITY = 288, 85
 class HeatmapOptions:
     """`methods`: by name, in order; none for no heatmaps. `classes`: for how many of the strongest classes, or boxes
     of a detector, the first of them is drawn; the others explain the strongest. `detector`: what is told of its heads.
+    `faithfulness`: whether each map is tested by insertion and deletion.
     """
 
     methods: tuple[str, ...] = ("gradcam",)
     classes: int = 1
     colormap: str = "turbo"
     detector: DetectorFlags = NO_FLAGS
+    faithfulness: bool = False
 
 
 def heatmap_cards(
@@ -69,7 +73,11 @@ def heatmap_cards(
         more, further = _explained(model, item, other, options.methods[:1], run, progress)
         found[place:place] = more
         reasons += further
-    cards = (_card(one, item.picture, labels, chances, options.colormap) for one in found)
+    cards = [_card(one, item.picture, labels, chances, options.colormap) for one in found]
+    if options.faithfulness:
+        tested, further = trust_cards(model, item, found, run, progress)
+        cards = [replace(card, faithfulness=one) for card, one in zip(cards, tested, strict=True)]
+        reasons += further
     return tuple(cards), " ".join(dict.fromkeys(reasons))
 
 
@@ -99,13 +107,36 @@ def _explained(
     run: RunOptions,
     progress: Callable[[str, int, int], None],
 ) -> tuple[list[Heatmap], list[str]]:
-    """The heatmaps that there are, and why there are no others; all in one go, as they share their gradients."""
+    """The heatmaps that there are, in the order of `methods`, and why there are no others.
+
+    Quick methods are computed in one go, as they share their gradients; slow ones each on its own, so that one that
+    cannot be costs nothing of the others.
+    """
+    groups = [tuple(name for name in methods if not METHODS[name].slow)]
+    groups += [(name,) for name in methods if METHODS[name].slow]
+    found: list[Heatmap] = []
+    reasons: list[str] = []
+    for group in groups:
+        more, further = _in_one_go(model, item, target, group, run, progress) if group else ([], [])
+        found += more
+        reasons += further
+    return sorted(found, key=lambda one: methods.index(one.method)), reasons
+
+
+def _in_one_go(
+    model: Model,
+    item: PreparedInput,
+    target: Target,
+    methods: tuple[str, ...],
+    run: RunOptions,
+    progress: Callable[[str, int, int], None],
+) -> tuple[list[Heatmap], list[str]]:
     try:
         return [*explain(model, item.feeds, methods, target=target, options=run, progress=progress)], []
     except (RewriteError, UsageError, InputError, ModelError) as error:
         if len(methods) == 1:
             return [], [f"{methods[0]}: {error}"]
-    each = [_explained(model, item, target, (method,), run, progress) for method in methods]
+    each = [_in_one_go(model, item, target, (method,), run, progress) for method in methods]
     return [one for found, _ in each for one in found], [reason for _, reasons in each for reason in reasons]
 
 

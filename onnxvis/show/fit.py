@@ -8,7 +8,7 @@ from dataclasses import replace
 from onnxvis.show.budget import Candidate, Choice, block_priorities, choose, page_bytes, top_priority
 from onnxvis.show.page import LeftOut, MapCard, Notice, Page
 from onnxvis.show.render import Press
-from onnxvis.show.shorten import KERNELS_SHARE, Fitted, missing_kernels, shortened, some_kernels
+from onnxvis.show.shorten import KERNELS_SHARE, Fitted, missing_pictures, shortened, some_kernels
 from onnxvis.show.text import channel_lines, size
 from onnxvis.show.walk import Key, called, changed, left_out_reason, mosaic_bytes, walk, with_mosaic
 
@@ -29,20 +29,20 @@ def fit(page: Page, budget: int) -> Fitted:
     stages, kernels, weights and layers; then the mosaics of the backbone's stages, then of stem, neck and heads, then
     of each stage's last block, then of the others, a block's merged map with its mosaic. Where even the first are too
     much, they go in this order: numbers of all but the backbone's stages, the inputs' pictures become JPEGs, kernels,
-    all but a detector's 20 strongest boxes and the pictures of class maps, merged maps of stages, charts over depth,
-    the last layers, the last weights, numbers of stages. What remains then is shown, be it larger; a notice then says
-    so. The first three also make room for the mosaics of the backbone's stages,
-    where all of those then fit.
+    patches of the strongest channels, their maps and projections, all but a detector's 20 strongest boxes and the
+    pictures of class maps, merged maps of stages, charts over depth, the last layers, the last weights, numbers of
+    stages. What remains then is shown, be it larger; a notice then says so. All before the boxes also make room for the
+    mosaics of the backbone's stages, where all of those then fit.
     """
     press, dropped = Press(), tuple(_dropped(page))
     some = some_kernels(page, budget * KERNELS_SHARE)
     if _pictures(some) <= budget:
-        left_out = (*page.left_out, *missing_kernels(page, some, budget), *dropped)
+        left_out = (*page.left_out, *missing_pictures(page, some, budget), *dropped)
         whole = Fitted.of(some if left_out == page.left_out else replace(some, left_out=left_out), press)
         if len(whole.html) <= budget:
             return whole
     bare = shortened(page, budget, dropped, press)
-    dropped = (*missing_kernels(page, bare.page, budget), *dropped)
+    dropped = (*missing_pictures(page, bare.page, budget), *dropped)
     room = budget - len(bare.html)
     candidates = list(_candidates(page, bare.page))
     for _ in range(_TRIES):
@@ -108,7 +108,7 @@ def _filled(page: Page, bare: Page, choice: Choice, budget: int, dropped: tuple[
 
     def fill(key: Key, card: MapCard) -> MapCard:
         own = cards[key]
-        return replace(own, children=card.children) if key in chosen else card
+        return replace(own, children=card.children, strongest=card.strongest) if key in chosen else card
 
     lines = [
         LeftOut(

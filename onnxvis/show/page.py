@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from onnxvis.measure.weights import WeightNumbers
     from onnxvis.show.class_map import ClassMapCard
     from onnxvis.show.depth import DepthChart
+    from onnxvis.show.excited import Excited
     from onnxvis.show.found import FoundCard, Outline
     from onnxvis.show.kernels import KernelPicture
     from onnxvis.show.text import Dim
+    from onnxvis.show.trust import TrustCard
 
 __all__ = [
     "Fact",
@@ -175,6 +177,7 @@ class MapCard:
     `merged`: the merged map over the input, the thumbnail in the strip; `merged_how`: 'mean of the channels'.
     `mosaic` None: left out, `left_out` says why, and `left_out_bytes` how much it would have taken. `part`: 'stem',
     'backbone', 'neck', 'heads' or ''. `children`: the blocks of a stage, in depth order; they have none of their own.
+    `strongest`: a stage's strongest channels and what they respond to, None where they are not shown.
     """
 
     name: str
@@ -192,6 +195,7 @@ class MapCard:
     left_out_bytes: int = 0
     notes: tuple[str, ...] = ()
     children: tuple[MapCard, ...] = ()
+    strongest: Excited | None = None
 
 
 @dataclass(frozen=True)
@@ -199,7 +203,7 @@ class HeatmapCard:
     """One heatmap over the input. `target`: what is explained, 'logits:285'; `label`: that in words; `score`: of the
     class, None where it is none. `layers`: the tensors it was made of, none where it is of the picture itself. `peak`:
     (row, column) of the map's maximum in the picture as it was fed, None where the map is blank. `box`: of the object
-    that is explained, where it is one.
+    that is explained, where it is one. `faithfulness`: the map tested by insertion and deletion, where asked for.
     """
 
     method: str
@@ -213,6 +217,7 @@ class HeatmapCard:
     provider: str
     picture: Picture
     box: Outline | None = None
+    faithfulness: TrustCard | None = None
 
 
 @dataclass(frozen=True)
@@ -222,7 +227,8 @@ class InputCard:
     `picture`: as the model saw it, None for arrays that are fed as they are. `preparation`: how it was prepared, in
     the order it happened, as labelled lines. `stages`: stem, stages, neck and heads, in depth order. `path`: where it
     was read from, as it was given. `heatmaps_note`: why some heatmaps are not there. `found`: the boxes of a detector,
-    None for other models; `class_maps`: of the outputs that give every place a class.
+    None for other models; `class_maps`: of the outputs that give every place a class. `strongest_note`: why the
+    strongest channels of its stages are not projected, where they are shown without.
     """
 
     name: str
@@ -236,6 +242,7 @@ class InputCard:
     heatmaps_note: str = ""
     found: FoundCard | None = None
     class_maps: tuple[ClassMapCard, ...] = ()
+    strongest_note: str = ""
 
 
 @dataclass(frozen=True)

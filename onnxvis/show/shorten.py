@@ -21,11 +21,12 @@ from onnxvis.show.walk import (
     is_stage,
     left_out_reason,
     mosaic_bytes,
+    strongest_bytes,
     walk,
     with_mosaic,
 )
 
-__all__ = ["KERNELS_SHARE", "Fitted", "missing_kernels", "shortened", "some_kernels"]
+__all__ = ["KERNELS_SHARE", "Fitted", "missing_pictures", "shortened", "some_kernels"]
 
 KERNELS_SHARE = 0.15
 """Of the budget, for pictures of kernels."""
@@ -71,10 +72,11 @@ def shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...], press: Pres
         if card.mosaic is not None
     ]
 
+    def listing(now: Page) -> Fitted:
+        return Fitted.of(replace(now, left_out=(*listed, *missing_pictures(page, now, budget), *dropped)), press)
+
     def with_kernels(now: Page, room: float) -> Fitted:
-        some = some_kernels(now, room)
-        lines = (*listed, *missing_kernels(page, some, budget), *dropped)
-        return Fitted.of(replace(some, left_out=lines), press)
+        return listing(some_kernels(now, room))
 
     def fewer_kernels(now: Fitted, most: int) -> Fitted:
         taken = sum(page_bytes(len(card.drawn.png)) + _KERNEL_MARKUP for card in now.page.kernels)
@@ -86,6 +88,8 @@ def shortened(page: Page, budget: int, dropped: tuple[LeftOut, ...], press: Pres
         lambda now, _: _each(now, lambda key, card: card if is_stage(key, card) else replace(card, statistics=None)),
         lambda now, _: now.but(replace(now.page, inputs=tuple(map(_lossy, now.page.inputs)))),
         fewer_kernels,
+        lambda now, _: listing(changed(now.page, _without_patches)) if _has_strongest(now.page, True) else now,
+        lambda now, _: listing(changed(now.page, _without_strongest)) if _has_strongest(now.page, False) else now,
     )
     most = budget - _stage_mosaics(page)
     if most > 0:
@@ -129,8 +133,23 @@ def some_kernels(page: Page, room: float) -> Page:
     return replace(page, kernels=kept, kernels_note=page.kernels_note if kept else "")
 
 
-def missing_kernels(page: Page, shown: Page, budget: int) -> tuple[LeftOut, ...]:
-    """One line on the kernels of `page` that `shown` has not."""
+def missing_pictures(page: Page, shown: Page, budget: int) -> tuple[LeftOut, ...]:
+    """A line on the kernels of `page` that `shown` has not, and on the pictures of its strongest channels."""
+    kernels = _missing_kernels(page, shown, budget)
+    return (*kernels, *_missing_strongest(page, shown, True, budget), *_missing_strongest(page, shown, False, budget))
+
+
+def _missing_strongest(page: Page, shown: Page, patches: bool, budget: int) -> tuple[LeftOut, ...]:
+    kept = {key: strongest_bytes(card, patches) for key, card in walk(shown)}
+    gone = {key: taken for key, card in walk(page) if (taken := strongest_bytes(card, patches)) and not kept[key]}
+    if not gone:
+        return ()
+    what = "patches that excite" if patches else "maps and projections of"
+    reason = f"pictures of single channels give way to the mosaics of stages, in {budget_text(budget)}"
+    return (LeftOut(f"{what} the strongest channels of {len(gone)} stages", sum(gone.values()), reason),)
+
+
+def _missing_kernels(page: Page, shown: Page, budget: int) -> tuple[LeftOut, ...]:
     kept = set(map(id, shown.kernels))
     missing = [card for card in page.kernels if id(card) not in kept]
     if not missing:
@@ -146,6 +165,29 @@ def _without_mosaic(key: Key, card: MapCard) -> MapCard:
     """A stage with its merged map and numbers, a block with its numbers."""
     left_out = card.left_out if card.mosaic is None else _LEFT_OUT
     return replace(card, mosaic=None, merged=card.merged if len(key) == 2 else None, left_out=left_out)
+
+
+def _has_strongest(page: Page, patches: bool) -> bool:
+    return any(strongest_bytes(card, patches) for _, card in walk(page))
+
+
+def _without_patches(_: Key, card: MapCard) -> MapCard:
+    """A stage whose channels keep the numbers of their patches, not the pictures."""
+    if card.strongest is None:
+        return card
+    channels = tuple(
+        replace(one, patches=tuple(replace(patch, jpeg=b"") for patch in one.patches))
+        for one in card.strongest.channels
+    )
+    return replace(card, strongest=replace(card.strongest, channels=channels))
+
+
+def _without_strongest(_: Key, card: MapCard) -> MapCard:
+    """A stage whose strongest channels are named, without pictures of them."""
+    if card.strongest is None:
+        return card
+    channels = tuple(replace(one, over=b"", projection=b"") for one in card.strongest.channels)
+    return replace(card, strongest=replace(card.strongest, channels=channels))
 
 
 def _each(fitted: Fitted, change: Callable[[Key, MapCard], MapCard]) -> Fitted:

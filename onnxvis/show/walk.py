@@ -16,6 +16,7 @@ __all__ = [
     "is_stage",
     "left_out_reason",
     "mosaic_bytes",
+    "strongest_bytes",
     "walk",
     "with_mosaic",
 ]
@@ -62,6 +63,14 @@ def with_mosaic(card: MapCard) -> int:
 def mosaic_bytes(card: MapCard) -> int:
     """About what the mosaic of `card` takes on the page, 0 where it has none."""
     return 0 if card.mosaic is None else page_bytes(len(card.mosaic.png)) + _MOSAIC_MARKUP
+
+
+def strongest_bytes(card: MapCard, patches: bool) -> int:
+    """What the pictures of a stage's strongest channels take on the page: those of patches, or the others."""
+    channels = card.strongest.channels if card.strongest is not None else ()
+    if patches:
+        return sum(page_bytes(len(one.jpeg)) for channel in channels for one in channel.patches)
+    return sum(page_bytes(len(channel.over)) + page_bytes(len(channel.projection)) for channel in channels)
 
 
 def called(page: Page, key: Key, card: MapCard) -> str:

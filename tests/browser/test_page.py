@@ -15,7 +15,7 @@ from onnxvis.show.page import Picture
 from onnxvis.show.png import encode_rgb
 from onnxvis.show.render import render
 from tests.browser.chromium import find_chromium, look, open_page, screenshot
-from tests.show.hostile import hostile_page
+from tests.show.hostile import harmless_page, hostile_page
 from tests.show.sample import sample_page
 
 pytestmark = [
@@ -211,3 +211,38 @@ def test_the_witness_sees_errors_and_requests(tmp_path: Path) -> None:
     for text in ("plain", "thrown", "rejected"):
         assert any(text in message for message in visit.console)
     assert set(visit.requests) == {"http://image.invalid/x.png", "https://fetched.invalid/y"}
+
+
+CHANNELS = """(() => Array.from(document.querySelectorAll(".excited")).map((figure) => {
+  const frame = figure.getBoundingClientRect();
+  const inside = (e) => e.left >= frame.left - 0.5 && e.right <= frame.right + 0.5 && e.width > 20 && e.height > 20;
+  const pictures = Array.from(figure.querySelectorAll("img"), (image) => image.getBoundingClientRect());
+  const [map, projection, patch] = pictures;
+  return { pictures: pictures.length, inside: pictures.every(inside),
+           beside: projection.left >= map.right && patch.left >= projection.right && map.top === projection.top };
+}))()"""
+CURVES = """(() => Array.from(document.querySelectorAll(".heatmap")).map((card) => {
+  const frame = card.getBoundingClientRect(), plot = card.querySelector(".plot").getBoundingClientRect();
+  const ink = (name) => getComputedStyle(card.querySelector(`.plot .line.${name}`)).stroke;
+  return { inside: plot.left >= frame.left && plot.right <= frame.right && plot.width > frame.width / 2,
+           inks: [ink("in"), ink("out")] };
+}))()"""
+
+
+def test_channels_and_curves_stand_inside_their_cards_at_any_width(tmp_path: Path) -> None:
+    path = tmp_path / "whole.html"
+    path.write_text(render(harmless_page()), encoding="utf-8")
+    with open_page(path) as tab:
+        for width in (380, 700, 1000, 1600):
+            tab.resize(width, 900)
+            channels = tab.evaluate(CHANNELS)
+            assert channels == [{"pictures": 7, "inside": True, "beside": True}] * 6
+            curves = tab.evaluate(CURVES)
+            assert [card["inside"] for card in curves] == [True] * 3
+            assert all(len(set(card["inks"])) == 2 for card in curves)
+            assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.console == []
+        light = tab.evaluate(CURVES)[0]["inks"]
+        tab.evaluate("document.documentElement.dataset.theme = 'dark'")
+        dark = tab.evaluate(CURVES)[0]["inks"]
+    assert set(light).isdisjoint(dark)

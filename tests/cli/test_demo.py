@@ -43,6 +43,10 @@ def test_the_demos_numbers_can_be_had(tmp_path: Path) -> None:
         methods = ["gradcam"] * 3 + ["layercam", "integratedgradients", "guidedbackprop", "guided-gradcam"]
         assert [card["method"] for card in item["heatmaps"]] == methods
         assert item["heatmaps"][0]["label"].endswith(item["predictions"][0]["label"])
+        stages = [stage for stage in item["stages"] if stage["part"] == "backbone"]
+        assert len(stages) == 4
+        assert all(card["projected"] for stage in stages for card in stage["strongest"])
+        assert [len(stage["strongest"]) for stage in stages] == [3] * 4
 
 
 def test_the_network_can_be_named(tmp_path: Path) -> None:

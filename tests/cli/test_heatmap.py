@@ -10,6 +10,7 @@ import pytest
 from onnxvis.cli.main import main
 from onnxvis.graph.load import load
 from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
+from onnxvis.measure.heatmaps.method import METHODS
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
 from tests.cli.conftest import Fails
@@ -75,6 +76,22 @@ def test_all_methods_on_one_page_and_a_folder_of_pictures(model: Path, tmp_path:
     page = cv2.imread(str(out / "a.png.png"))
     assert page is not None
     assert page.shape[1] > 5 * 256
+
+
+def test_all_leaves_out_what_is_slow(
+    model: Path, picture: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And `cam`, which is defined for few networks."""
+    monkeypatch.setattr(type(METHODS["layercam"]), "slow", True, raising=False)
+    assert main(["heatmap", str(model), str(picture), "--method", "all", "--json", *RAW]) == 0
+    (item,) = json.loads(capsys.readouterr().out)["inputs"]
+    slow = {name for name, method in METHODS.items() if getattr(method, "slow", False)}
+    assert "layercam" in slow
+    assert [found["method"] for found in item["heatmaps"]] == [
+        name for name in METHOD_NAMES if name != "cam" and name not in slow
+    ]
+    assert main(["heatmap", str(model), str(picture), "--method", "layercam", "--json", *RAW]) == 0
+    assert json.loads(capsys.readouterr().out)["inputs"][0]["heatmaps"][0]["method"] == "layercam"
 
 
 def test_methods_are_listed_with_their_definitions(

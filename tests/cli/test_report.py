@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxvis.cli.main import main
+from onnxvis.measure.heatmaps.explain import METHOD_NAMES
 from onnxvis.show.render import Press
 from tests.cli.conftest import Fails
 from tests.show.detector import ANCHORS, SIDE, THREE, detector, segmenter
@@ -286,4 +287,69 @@ def test_what_a_detector_cannot_be_is_refused(tmp_path: Path, fails: Fails) -> N
     path, seen = write(detector(), tmp_path), photo(tmp_path)
     for arguments, words in ((("--anchors", "1,2,x"), "--anchors '1,2,x'"), (("--scale-xy", "0"), "--scale-xy 0")):
         assert words in fails("report", path, seen, "-o", tmp_path / "r.html", *arguments)
+    assert not (tmp_path / "r.html").exists()
+
+
+def test_all_heatmaps_are_every_method_and_lists_have_each_once(
+    model: Path, picture: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "'nothing'" in fails("report", model, picture, "--heatmaps", "all,nothing", "-o", tmp_path / "r.html")
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr("onnxvis.show.report.write_report", lambda *given: asked.append(given[3].heatmaps))
+    for words in ("all", "all,rise", "rise,gradcam,rise", "none", ""):
+        assert run(model, picture, "-o", tmp_path / "r.html", "--heatmaps", words, "--quiet") == 0
+    assert asked == [METHOD_NAMES, METHOD_NAMES, ("rise", "gradcam"), (), ("gradcam",)]
+    assert {"scorecam", "ablationcam", "reciprocam", "rise", "occlusion"} < set(METHOD_NAMES)
+
+
+def test_channels_patches_and_faithfulness_reach_page_and_numbers(model: Path, picture: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for seed in range(3):
+        photo(folder, f"{seed}.png", 32, 32, seed)
+    page, numbers = tmp_path / "r.html", tmp_path / "r.json"
+    words = ("--channels", "2", "--patches", folder, "--faithfulness", "--heatmaps", "saliency", "--json-file", numbers)
+    assert run(model, picture, "-o", page, *words, *UNIT) == 0
+    html, data = page.read_text(), json.loads(numbers.read_text())
+    stages = [stage for stage in data["inputs"][0]["stages"] if stage["part"] == "backbone"]
+    assert len(stages) == html.count("What its strongest channels respond to") == 2
+    for stage in stages:
+        assert [len(card["patches"]) for card in stage["strongest"]] == [3, 3]
+        for card in stage["strongest"]:
+            assert f"<b>Channel {card['channel']}</b>" in html
+            assert card["peak"]["value"] == pytest.approx(stage["statistics"]["max"][card["channel"]], rel=1e-6)
+    assert html.count("its projection</span>") == 4
+    assert html.count("strongest patches</span>") == 4
+    said = data["inputs"][0]["heatmaps"][0]["faithfulness"]
+    assert f"insertion {said['insertion']['area']:.3g}" in html
+    assert f"deletion {said['deletion']['area']:.3g}" in html
+    assert "style=" not in html.split("</style>")[1]
+
+
+def test_channels_can_be_left_out(model: Path, picture: Path, tmp_path: Path) -> None:
+    assert run(model, picture, "-o", tmp_path / "r.html", "--channels", "0", *UNIT) == 0
+    assert "strongest channels" not in (tmp_path / "r.html").read_text().split("</style>")[1]
+    assert run(model, picture, "-o", tmp_path / "r.html", "--no-projections", *UNIT) == 0
+    html = (tmp_path / "r.html").read_text()
+    assert "its map over the input" in html
+    assert "its projection</span>" not in html
+    assert "Without projections, as asked for." in html
+
+
+def test_settings_of_channels_that_cannot_be_are_refused(
+    model: Path, picture: Path, tmp_path: Path, fails: Fails
+) -> None:
+    target = ("-o", tmp_path / "r.html")
+    for words, said in (
+        (("--channels", "-1"), "--channels -1 is no number"),
+        (("--channels", "99"), "--channels 99 is no number"),
+        (("--channels", "0", "--projections"), "--channels 0 shows no channels"),
+        (("--channels", "0", "--patches", tmp_path), "--channels 0 shows no channels"),
+        (("--patches", picture), "photo.png is no folder"),
+        (("--patches", tmp_path / "none"), "none is no folder"),
+        (("--faithfulness", "--heatmaps", "none"), "--faithfulness tests heatmaps"),
+    ):
+        assert said in fails("report", model, picture, *target, *words)
+    (tmp_path / "empty").mkdir()
+    assert "can be read" in fails("report", model, picture, *target, "--patches", tmp_path / "empty")
     assert not (tmp_path / "r.html").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import cv2
@@ -12,12 +13,14 @@ from onnxvis.graph.weights import Quantization
 from onnxvis.measure.boxes.detections import Box, Detections
 from onnxvis.measure.channels import channel_statistics
 from onnxvis.measure.class_map import class_map
+from onnxvis.measure.faithfulness.curves import Curve, Faithfulness
 from onnxvis.measure.statistics import summarise
 from onnxvis.measure.weights import WeightNumbers
 from onnxvis.run.labels import Labels
 from onnxvis.show.class_map import ClassMapCard, class_map_cards
 from onnxvis.show.colormap import palette
 from onnxvis.show.depth import depth_charts
+from onnxvis.show.excited import ChannelCard, Excited, PatchCard
 from onnxvis.show.found import FoundCard, found_card
 from onnxvis.show.kernels import draw_kernels
 from onnxvis.show.merge import merge, overlay
@@ -42,6 +45,7 @@ from onnxvis.show.page import (
     Score,
 )
 from onnxvis.show.png import encode_indexed, encode_jpeg, encode_rgb
+from onnxvis.show.trust import TrustCard, draw_trust
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -148,6 +152,50 @@ def heatmap_cards(picture: NDArray[np.uint8]) -> tuple[HeatmapCard, ...]:
         ),
         HeatmapCard("saliency", "max |dy/dx|", (), "features:3,1", "element 3, 1", None, None, (), "CPU", shown),
     )  # fmt: skip
+
+
+def excited(picture: NDArray[np.uint8], seed: int = 0, channels: int = 3) -> Excited:
+    """Channels with a map, a projection and five patches each, cut from the picture."""
+    random = np.random.default_rng(seed)
+    cards = []
+    for channel in range(channels):
+        heat = random.random((8, 8))
+        over = overlay(picture, heat, palette("viridis"), 0.65, gray=True)
+        row, column = divmod(int(heat.argmax()), 8)
+        patches = []
+        for place in range(5):
+            y, x = random.integers(0, 96, 2).tolist()
+            pixels = np.ascontiguousarray(picture[y : y + 32, x : x + 32])
+            name = f"pictures/{place}.png"
+            patches.append(PatchCard(name, 5.5 - place, 1, 2, (y, x, y + 32, x + 32), encode_jpeg(pixels), 32, 32))
+        height, width = picture.shape[:2]
+        projection = encode_jpeg(np.asarray(cv2.GaussianBlur(picture, (5, 5), channel + 1), np.uint8))
+        cards.append(
+            ChannelCard(10 * channel, row, column, 9.5 - channel, width, height, encode_jpeg(over), projection,
+                        tuple(patches))
+        )  # fmt: skip
+    return Excited(tuple(cards), ("patches of 5 pictures",), ("the rule was extended to Clip",))
+
+
+def with_excited(page: Page) -> Page:
+    """`page` with the strongest channels beside each stage of the backbone."""
+    inputs = []
+    for card in page.inputs:
+        stages = tuple(
+            replace(stage, strongest=excited(scene(), place)) if stage.part == "backbone" else stage
+            for place, stage in enumerate(card.stages)
+        )
+        inputs.append(replace(card, stages=stages))
+    return replace(page, inputs=tuple(inputs))
+
+
+def trust() -> TrustCard:
+    """Curves that rise to 0.9 and fall from it."""
+    fractions = tuple(step / 28 for step in range(29))
+    rising = tuple(0.9 * share**0.5 for share in fractions)
+    insertion, deletion = Curve(fractions, rising, 0.6), Curve(fractions, rising[::-1], 0.6)
+    (card,) = draw_trust([Faithfulness(insertion, deletion, "the class's probability")])
+    return card
 
 
 def detected(count: int = 5) -> FoundCard:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from onnx import numpy_helper
 
 import onnxvis
+from onnxvis.errors import InputError
 from onnxvis.measure.activations import run_deployed
-from onnxvis.measure.heatmaps.explain import explain
+from onnxvis.measure.faithfulness.curves import faithfulness_of
+from onnxvis.measure.heatmaps.explain import Heatmap, explain
 from onnxvis.run.labels import Labels
 from onnxvis.run.session import RunOptions
 from onnxvis.show.explained import HeatmapOptions, heatmap_cards
@@ -123,3 +126,36 @@ def test_heads_that_cannot_be_read_have_the_reason(tmp_path: Path) -> None:
 def test_classes_have_no_outline(model: onnxvis.Model, picture: Path) -> None:
     found, _ = cards(model, picture, HeatmapOptions())
     assert [card.box for card in found] == [None]
+
+
+def test_slow_methods_keep_their_place_and_cost_nothing_of_the_others(
+    model: onnxvis.Model, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def watching(*arguments: Any, **options: Any) -> tuple[Heatmap, ...]:
+        asked.append(tuple(arguments[2]))
+        if arguments[2] == ("occlusion",):
+            raise InputError("there is no way")
+        return explain(*arguments, **options)
+
+    monkeypatch.setattr("onnxvis.show.explained.explain", watching)
+    methods = ("reciprocam", "gradcam", "occlusion", "layercam")
+    found, note = cards(model, picture, HeatmapOptions(methods))
+    assert [card.method for card in found] == ["reciprocam", "gradcam", "layercam"]
+    assert note == "occlusion: there is no way"
+    assert asked == [("gradcam", "layercam"), ("reciprocam",), ("occlusion",)]
+
+
+def test_maps_are_tested_where_asked_for(model: onnxvis.Model, picture: Path) -> None:
+    options = HeatmapOptions(("layercam", "saliency"), 2, faithfulness=True)
+    found, note = cards(model, picture, options)
+    assert note == ""
+    assert [card.faithfulness is None for card in found] == [not card.peak for card in found]
+    item = onnxvis.read_input(model, picture)
+    (wanted,) = explain(model, item.feeds, ["saliency"], options=ONE)
+    curves = faithfulness_of(model, item, wanted, wanted.target, ONE)
+    assert found[-1].faithfulness is not None
+    np.testing.assert_allclose(found[-1].faithfulness.insertion.scores, curves.insertion.scores, rtol=1e-6)
+    assert found[-1].faithfulness.deletion.area == pytest.approx(curves.deletion.area)
+    assert all(card.faithfulness is None for card in cards(model, picture, HeatmapOptions(("saliency",)))[0])

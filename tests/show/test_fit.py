@@ -9,6 +9,7 @@ from onnxvis.show.fit import fit, fit_page
 from onnxvis.show.page import LeftOut, Page
 from onnxvis.show.render import Press, render
 from tests.show.hostile import hostile_page
+from tests.show.sample import with_excited
 from tests.show.tight import cards, sample, size, steps
 
 
@@ -121,3 +122,16 @@ def test_hostile_names_keep_to_the_budget_too() -> None:
     page = replace(hostile_page(), left_out=())
     for budget in (300_000, 500_000, 1_000_000):
         assert size(fit_page(page, budget)) <= budget
+
+
+def test_a_stage_that_gets_its_mosaic_back_does_not_get_what_gave_way_to_it() -> None:
+    page = with_excited(sample())
+    seen = False
+    for budget in range(200_000, 400_000, 20_000):
+        fitted = fit_page(page, budget)
+        stages = [stage for item in fitted.inputs for stage in item.stages if stage.strongest]
+        bare = [stage for stage in stages if stage.strongest and not stage.strongest.channels[0].over]
+        assert len(bare) in (0, len(stages))
+        seen |= bool(bare) and all(stage.mosaic for stage in stages)
+        assert size(fitted) <= budget
+    assert seen

@@ -5,8 +5,7 @@ import hashlib
 import json
 import re
 import time
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,16 +18,15 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 from PIL import Image
 
-from onnxvis.errors import InputError, UsageError
+from onnxvis.errors import InputError, OutputError, UsageError
 from onnxvis.graph.load import load
-from onnxvis.measure.activations import Activations, Probe
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.session import RunOptions
 from onnxvis.show import gather, report
 from onnxvis.show.maps import Look
 from onnxvis.show.page import InputCard, MapCard, Page
 from onnxvis.show.render import render
-from onnxvis.show.report import MAX_INPUTS, ReportOptions, build_page
+from onnxvis.show.report import MAX_INPUTS, ReportOptions, build_page, write_report
 from tests.tiny import Array, from_text, oracle, photo, rename, tiny, write
 from tests.zoo import build, materialize
 
@@ -424,21 +422,6 @@ def test_weights_and_maps_that_are_not_finite(value: float, colormap: str, tmp_p
 # Size and safety
 
 
-def test_activations_of_two_inputs_are_never_held_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[weakref.ref[Activations]] = []
-
-    class Watching(Probe):
-        def run(self, feeds: Mapping[str, Array]) -> Activations:
-            assert not any(found() for found in seen)
-            found = super().run(feeds)
-            seen.append(weakref.ref(found))
-            return found
-
-    monkeypatch.setattr("onnxvis.show.report.Probe", Watching)
-    page_of(tiny(), tmp_path, [photo(tmp_path, f"{seed}.png", seed=seed) for seed in range(3)])
-    assert len(seen) == 3
-
-
 @pytest.mark.parametrize("megabytes", [0.4, 1, 3, 10])
 def test_the_budget_is_kept(megabytes: float, tmp_path: Path) -> None:
     inputs = [photo(tmp_path, f"{seed}.png", 500, 400, seed) for seed in range(3)]
@@ -552,11 +535,22 @@ def test_the_model_is_never_changed(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["model.onnx", "photo.png"]
 
 
+def test_a_picture_that_patches_are_looked_for_in_is_never_written_over(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    given = photo(tmp_path / "pictures")
+    before = given.read_bytes()
+    model, seen = load(write(tiny(), tmp_path)), photo(tmp_path)
+    with pytest.raises(OutputError, match="one of the inputs"):
+        write_report(model, [seen], given, replace(OPTIONS, patches=tmp_path / "pictures"))
+    assert given.read_bytes() == before
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     told: list[Any] = []
     build_page(load(write(tiny(), tmp_path)), [photo(tmp_path)], OPTIONS, lambda *args: told.append(args))
     steps = list(dict.fromkeys(what for what, _, _ in told))
-    assert steps[:4] == ["running the model as deployed", "looking inside", "gradients for gradcam", "weights"]
+    wanted = ["running the model as deployed", "looking inside", "projecting channels", "gradients for gradcam"]
+    assert steps[:5] == [*wanted, "weights"]
     assert all(done <= of for _, done, of in told)
 
 

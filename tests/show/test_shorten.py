@@ -10,7 +10,7 @@ from onnxvis.show.maps import picture_of
 from onnxvis.show.page import Page
 from onnxvis.show.render import render
 from onnxvis.show.shorten import KERNELS_SHARE
-from tests.show.sample import class_map_card, detected, sample_page
+from tests.show.sample import class_map_card, detected, sample_page, with_excited
 from tests.show.tight import cards, sample, size, steps
 
 
@@ -31,7 +31,7 @@ def test_what_goes_first_goes_in_the_documented_order() -> None:
 def test_numbers_give_way_to_the_mosaics_of_stages_where_all_of_those_then_fit() -> None:
     page = sample()
     seen = set()
-    for budget in range(200_000, 300_000, 10_000):
+    for budget in range(200_000, 320_000, 10_000):
         fitted = fit_page(page, budget)
         stages = [stage for item in fitted.inputs for stage in item.stages if stage.part == "backbone"]
         seen.add((all(stage.mosaic for stage in stages), steps(page, fitted)[0]))
@@ -112,3 +112,44 @@ def test_a_few_boxes_stay_whatever_the_budget() -> None:
     plain = replace(sample_page(), left_out=())
     page = replace(plain, inputs=(replace(plain.inputs[0], found=detected(20)),))
     assert fit_page(page, 1).inputs[0].found is page.inputs[0].found
+
+
+def test_pictures_of_single_channels_give_way_before_the_mosaics_of_stages_and_say_so() -> None:
+    """First the patches, then maps and projections; their numbers stay."""
+    page = with_excited(sample())
+    seen = set()
+    for budget in range(60_000, size(page) + 30_000, 30_000):
+        fitted = fit_page(page, budget)
+        stages = [stage for item in fitted.inputs for stage in item.stages if stage.part == "backbone"]
+        channels = [card for stage in stages if stage.strongest for card in stage.strongest.channels]
+        assert len(channels) == 12
+        assert all(len(card.patches) == 5 for card in channels)
+        patches = {bool(patch.jpeg) for card in channels for patch in card.patches}
+        maps = {bool(card.over and card.projection) for card in channels}
+        assert len(patches) == len(maps) == 1
+        assert patches <= {False} | maps
+        said = {item.name for item in fitted.left_out if "strongest channels" in item.name}
+        assert ("patches that excite the strongest channels of 4 stages" in said) == (patches == {False})
+        assert ("maps and projections of the strongest channels of 4 stages" in said) == (maps == {False})
+        html = render(fitted)
+        assert ("The pictures were left out" in html) == (maps == {False})
+        assert ("The patches were left out" in html) == (maps == {True} and patches == {False})
+        if maps == {True}:
+            without = fit_page(sample(), budget)
+            whole = [bool(stage.mosaic) for item in without.inputs for stage in item.stages if stage.part == "backbone"]
+            assert all(stage.mosaic for stage in stages) or not all(whole)
+        assert size(fitted) <= budget or all(steps(page, fitted))
+        seen.add((patches == {True}, maps == {True}))
+    assert seen == {(False, False), (False, True), (True, True)}
+
+
+def test_what_pictures_of_channels_take_is_what_the_page_shrinks_by() -> None:
+    page = with_excited(sample())
+    fitted = fit_page(page, 200_000)
+    lines = {item.name.split()[0]: item.bytes for item in fitted.left_out if "strongest channels" in item.name}
+    cards = [
+        card for item in page.inputs for stage in item.stages if stage.strongest for card in stage.strongest.channels
+    ]
+    pictures = [card.over for card in cards] + [card.projection for card in cards]
+    assert lines["maps"] == sum(len(base64.b64encode(data)) for data in pictures)
+    assert lines["patches"] == sum(len(base64.b64encode(patch.jpeg)) for card in cards for patch in card.patches)

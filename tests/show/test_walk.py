@@ -1,10 +1,21 @@
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 
 from onnxvis.show.page import Page
 from onnxvis.show.render import render
-from onnxvis.show.walk import called, changed, is_stage, left_out_reason, mosaic_bytes, walk, with_mosaic
+from onnxvis.show.walk import (
+    called,
+    changed,
+    is_stage,
+    left_out_reason,
+    mosaic_bytes,
+    strongest_bytes,
+    walk,
+    with_mosaic,
+)
+from tests.show.sample import excited, scene
 from tests.show.tight import cards, sample
 
 
@@ -57,3 +68,14 @@ def test_names_and_reasons() -> None:
     assert left_out_reason((0, 1), 7_000_000, True) == "there was no room in the page's budget of 7 MB"
     spent = left_out_reason((0, 1, 2), 7_000_000, True)
     assert spent == "the page's budget of 7 MB was spent on stages and other blocks first"
+
+
+def test_what_pictures_of_channels_take() -> None:
+    card = sample().inputs[0].stages[1]
+    assert strongest_bytes(card, True) == strongest_bytes(card, False) == 0
+    found = excited(scene())
+    shown = replace(card, strongest=found)
+    patches = [patch.jpeg for channel in found.channels for patch in channel.patches]
+    others = [data for channel in found.channels for data in (channel.over, channel.projection)]
+    assert strongest_bytes(shown, True) == sum(len(base64.b64encode(data)) for data in patches)
+    assert strongest_bytes(shown, False) == sum(len(base64.b64encode(data)) for data in others)

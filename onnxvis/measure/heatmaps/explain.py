@@ -15,7 +15,7 @@ from onnxvis.graph.select import select
 from onnxvis.graph.target_layer import last_map, map_at_scale, same_map
 from onnxvis.measure.activations import run_deployed
 from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
-from onnxvis.measure.heatmaps import cams, eigen, pixels
+from onnxvis.measure.heatmaps import cams, changed, eigen, masked, pixels
 from onnxvis.measure.heatmaps.finish import blank_reason, fused, stretched, upsample
 from onnxvis.measure.heatmaps.method import METHODS, HeatmapMethod, LayerMethod, Needs, PixelMethod
 from onnxvis.measure.heatmaps.probe import GradientProbe
@@ -36,7 +36,8 @@ METHOD_NAMES = (
     cams.GradCAM.name, cams.GradCAMPlusPlus.name, cams.XGradCAM.name, cams.HiResCAM.name, cams.ElementwiseGradCAM.name,
     cams.LayerCAM.name, CAM.name, eigen.EigenCAM.name, eigen.EigenGradCAM.name, Response.name, pixels.Saliency.name,
     pixels.InputTimesGradient.name, pixels.IntegratedGradients.name, pixels.SmoothGrad.name,
-    pixels.GuidedBackprop.name, pixels.Deconvnet.name, pixels.GuidedGradCAM.name,
+    pixels.GuidedBackprop.name, pixels.Deconvnet.name, pixels.GuidedGradCAM.name, masked.ScoreCAM.name,
+    changed.AblationCAM.name, changed.ReciproCAM.name, masked.RISE.name, masked.Occlusion.name,
 )  # fmt: skip
 """All methods, in the order in which lists show them."""
 
@@ -61,18 +62,21 @@ class Heatmap:
     provider: str
 
 
-def find_methods(names: Sequence[str]) -> list[HeatmapMethod]:
-    """The methods of these names. Raises UsageError, with all names there are."""
+def find_methods(names: Sequence[str | HeatmapMethod]) -> list[HeatmapMethod]:
+    """The methods of these names, once each; what is a method already, with settings of its own, stays as it is.
+
+    Raises UsageError, with all names there are.
+    """
     for name in names:
-        if name not in METHODS:
+        if isinstance(name, str) and name not in METHODS:
             raise UsageError(f"no heatmap method is called '{one_line(name)}'; there are: {', '.join(METHOD_NAMES)}")
-    return [METHODS[name] for name in dict.fromkeys(names)]
+    return [METHODS[name] if isinstance(name, str) else name for name in dict.fromkeys(names)]
 
 
 def explain(
     model: Model,
     feeds: Mapping[str, Array],
-    methods: Sequence[str] = ("gradcam",),
+    methods: Sequence[str | HeatmapMethod] = ("gradcam",),
     *,
     target: Target | str = TOP,
     layers: Sequence[str] = (),
@@ -81,7 +85,7 @@ def explain(
     random_seed: int = 0,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> tuple[Heatmap, ...]:
-    """A heatmap by each of `methods` of the first picture of `feeds`.
+    """A heatmap by each of `methods` of the first picture of `feeds`: names, or methods such as `RISE(masks=4000)`.
 
     `target`: see `resolve_target`; `flags`: of its boxes; `layers`: tensors, blocks or patterns (default: the last
     feature map before the head, for a box the last at its own scale, for `cam` the one before the pooling). `progress`
@@ -105,13 +109,14 @@ def explain(
     differentiated = {
         names for item, (names, _) in zip(found, chosen, strict=True) if Needs.GRADIENT & item.needs
     }  # fmt: skip
-    probe = GradientProbe(
-        seen, feeds, picture.name, target, options, random_seed=random_seed, progress=partial(tell, "gradients")
-    )
+    probe = GradientProbe(seen, feeds, picture.name, target, options, random_seed=random_seed)
     made = []
     for item, (names, notes) in zip(found, chosen, strict=True):
-        tell(f"gradients for {item.name}", 0, 0)
-        made.append(_made(item, probe.at(names, gradients=names in differentiated), notes))
+        runs = bool(Needs.RUNS & item.needs)
+        what = f"{'runs' if runs else 'gradients'} for {item.name}"
+        tell(what, 0, 0)
+        step = partial(tell, what if runs else "gradients")
+        made.append(_made(item, probe.at(names, gradients=names in differentiated, progress=step), notes))
     return tuple(made)
 
 
@@ -127,7 +132,7 @@ def _resolved(
     try:
         return resolve_target(model, text, outputs, feeds=feeds, flags=flags)
     except UsageError:
-        if text != TOP or not outputs or any((Needs.GRADIENT | Needs.INPUT) & item.needs for item in methods):
+        if text != TOP or not outputs or any(item.needs != Needs.LAYER for item in methods):
             raise
         output = next(iter(outputs))
         return Target(output, (), output, np.shape(outputs[output]), ("the method has no target",))
@@ -168,8 +173,9 @@ def _made(item: HeatmapMethod, probe: GradientProbe, notes: tuple[str, ...]) -> 
     if isinstance(item, PixelMethod):
         raw = item.explain(probe)
         flat = item.flatten(raw.values)
-        # Of a picture of zeros, what is multiplied by it says nothing about the gradient.
-        reason = blank_reason(flat, raw.values if probe.picture.any() else None, rectified=False)
+        # Of a picture of zeros, what is multiplied by it says nothing about the gradient, nor do methods without one.
+        of_gradient = probe.picture.any() and not Needs.RUNS & item.needs
+        reason = blank_reason(flat, raw.values if of_gradient else None, rectified=False)
         shown = np.zeros(size, np.float32) if reason else stretched(flat).astype(np.float32)
         values, own = raw.values, raw.notes
     else:
@@ -184,7 +190,7 @@ def _made(item: HeatmapMethod, probe: GradientProbe, notes: tuple[str, ...]) -> 
 
 def _of_layers(item: LayerMethod, probe: GradientProbe, size: tuple[int, ...]) -> tuple[Array, Array, tuple[str, ...]]:
     """The map, the values behind it, and why it or the part of a layer is blank."""
-    maps = {name: item.combine(*both) for name, both in probe.layers.items()}
+    maps = {name: item.combine(both[0], item.worth(probe, name)) for name, both in probe.layers.items()}
     values = next(iter(maps.values()))
     if len(maps) > 1:
         values = np.mean([upsample(one, size) for one in maps.values()], axis=0)

@@ -19,11 +19,16 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 
 class Needs(Flag):
-    """What a method asks a model for. `LAYER`: a layer's values. `INPUT`: gradients by the picture."""
+    """What a method asks a model for.
+
+    `LAYER`: a layer's values. `GRADIENT`: the target's gradient by it. `INPUT`: the picture as it is fed. `RUNS`: many
+    runs on changed pictures or layers, where methods of the picture have its gradients otherwise.
+    """
 
     LAYER = auto()
     GRADIENT = auto()
     INPUT = auto()
+    RUNS = auto()
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,8 @@ class HeatmapMethod(ABC):
     name: ClassVar[str] = ""
     definition: ClassVar[str] = ""
     needs: ClassVar[Needs]
+    slow: ClassVar[bool] = False
+    """Whether it takes hundreds of runs, so that 'all methods' may leave it out."""
 
 
 class LayerMethod(HeatmapMethod):
@@ -52,9 +59,17 @@ class LayerMethod(HeatmapMethod):
     rectified: ClassVar[bool] = True
     """Whether what is negative is cut off before the map is stretched to 0–1."""
 
+    def worth(self, probe: GradientProbe, layer: str) -> Array:
+        """What `combine` weighs a layer of the probe by: the gradient of the target by it, unless a method finds out in
+        another way what channels (K, 1, 1) or positions (1, h, w) are worth.
+        """
+        return probe.layers[layer][1]
+
     @abstractmethod
     def combine(self, activation: Array, gradient: Array) -> Array:
-        """The map (h, w) of one layer. `activation` and `gradient` of the target by it: (K, h, w) float64."""
+        """The map (h, w) of one layer. `activation`: (K, h, w) float64; `gradient`: its `worth`, that is, unless said
+        otherwise, the gradient of the target by it, (K, h, w) float64.
+        """
 
 
 class PixelMethod(HeatmapMethod):

@@ -13,6 +13,8 @@ from onnxvis.errors import InputError, UsageError
 from onnxvis.files import one_line
 from onnxvis.graph.ops import QUANTIZED
 from onnxvis.measure.activations import Probe
+from onnxvis.measure.heatmaps.laid_out import as_laid_out, channels_first
+from onnxvis.measure.heatmaps.perturb import Perturbations
 from onnxvis.rewrite.gradient import Gradient, differentiate
 from onnxvis.rewrite.tape import Choices, Variant
 from onnxvis.run.picture_input import image_layout
@@ -73,17 +75,25 @@ class GradientProbe:
         self._kept: dict[Hashable, _Seen] = {}
         known = self.model.maps.layouts.get(picture_input)
         self._layout = image_layout(self.model.view.tensor(picture_input), known) or known or "NCHW"
-        self.picture = _channels_first(self._feeds[picture_input], self._layout)
+        self.picture = channels_first(self._feeds[picture_input], self._layout)
 
-    def at(self, layers: Sequence[str] = (), *, gradients: bool = True) -> GradientProbe:
+    def at(
+        self,
+        layers: Sequence[str] = (),
+        *,
+        gradients: bool = True,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> GradientProbe:
         """The probe for one method: with notes of its own, and in `layers` what these layers hold.
 
         `layers` is {tensor: (activation, gradient of the target by it)}, each (K, h, w) float64; without `gradients`
         nothing is differentiated, and they are zeros. What one method has computed is there for the others too.
+        `progress` is told how many of its runs are done, of how many.
         Raises InputError for a tensor that is no feature map.
         """
         found = copy.copy(self)
         found.notes = {}
+        found._progress = progress or self._progress
         found.layers = found._look(tuple(layers), gradients) if layers else {}
         return found
 
@@ -91,14 +101,14 @@ class GradientProbe:
         """The gradient of the target by the picture, (C, H, W) float64."""
         source, layout = self._differentiable_input()
         seen = self._once(variant, lambda: self._differentiated([source], [], variant))
-        return _channels_first(seen.gradients[source], layout)
+        return channels_first(seen.gradients[source], layout)
 
     def floats(self) -> Array:
         """What the gradient is by, (C, H, W) float64: the picture, or the floats that its whole numbers stand for."""
         source, layout = self._differentiable_input()
         if source == self._input:
             return self.picture
-        return _channels_first(self._once("floats", lambda: self._exposed([source])).values[source], layout)
+        return channels_first(self._once("floats", lambda: self._exposed([source])).values[source], layout)
 
     def by_inputs(self, pictures: Iterable[Array], count: int) -> Iterator[tuple[float, Array]]:
         """For each of `count` pictures (C, H, W): the target's value, and its gradient by the picture."""
@@ -113,12 +123,32 @@ class GradientProbe:
         with self._session(found, count) as session:
             for number, picture in enumerate(pictures, 1):
                 fed = self._feeds[source].copy()
-                (fed[0] if "N" in layout else fed)[...] = _as_laid_out(picture, layout)
+                (fed[0] if "N" in layout else fed)[...] = as_laid_out(picture, layout)
                 values = session.run({**given, source: fed})
                 value = self.target.value(values[found.values[self.target.tensor]])
-                yield value, _channels_first(values[found.gradients[source]], layout)
+                yield value, channels_first(values[found.gradients[source]], layout)
                 if self._progress is not None:
                     self._progress(number, count)
+
+    def by_masks(self, masks: Iterable[Array], count: int) -> Array:
+        """The target's value where the picture is multiplied by each of `count` masks (H, W): (count,) float64."""
+        runs = self._perturbations()
+        return self._told(runs, runs.masked(masks, count))
+
+    def by_changes(self, layer: str, changes: Iterable[Array], count: int) -> Array:
+        """The target's value where `layer` holds each of `count` values (K, h, w) instead: (count,) float64."""
+        runs = self._perturbations()
+        return self._told(runs, runs.changed(layer, changes, count))
+
+    def _perturbations(self) -> Perturbations:
+        return Perturbations(
+            self.model, self._feeds, self._input, self._layout, self.target, self._options, self._progress
+        )
+
+    def _told(self, runs: Perturbations, values: Array) -> Array:
+        self.provider = runs.provider
+        self.notes |= dict.fromkeys(runs.notes)
+        return values
 
     def _look(self, layers: tuple[str, ...], gradients: bool) -> Layers:
         for name in layers:
@@ -134,8 +164,8 @@ class GradientProbe:
         layouts = self.model.maps.layouts
         found = {}
         for name in layers:
-            activation = _channels_first(seen.values[name], layouts[name])
-            gradient = _channels_first(seen.gradients[name], layouts[name]) if gradients else np.zeros_like(activation)
+            activation = channels_first(seen.values[name], layouts[name])
+            gradient = channels_first(seen.gradients[name], layouts[name]) if gradients else np.zeros_like(activation)
             found[name] = activation, gradient
         return found
 
@@ -211,15 +241,3 @@ class GradientProbe:
                 turn = readers[0].ints("perm") or range(len(layout))[::-1]
                 layout = "".join(layout[axis] for axis in turn)
         return name, layout
-
-
-def _channels_first(value: Array, layout: str) -> Array:
-    """The first picture of a batch as (C, H, W) float64. `layout` names the axes, N for the batch if there is one."""
-    if "N" in layout:
-        value, layout = value.take(0, axis=layout.index("N")), layout.replace("N", "")
-    return value.astype(np.float64).transpose([layout.index(axis) for axis in "CHW"])
-
-
-def _as_laid_out(picture: Array, layout: str) -> Array:
-    """A picture (C, H, W) with the axes of `layout`, without the batch."""
-    return picture.transpose(["CHW".index(axis) for axis in layout.replace("N", "")])

@@ -11,6 +11,7 @@ from onnxvis.errors import InputError, RewriteError, TensorNotFound, UsageError
 from onnxvis.graph.load import Model
 from onnxvis.measure.heatmaps.explain import METHOD_NAMES, Heatmap, explain, find_methods
 from onnxvis.measure.heatmaps.finish import unit, upsample
+from onnxvis.measure.heatmaps.masked import RISE, Occlusion
 from onnxvis.measure.heatmaps.method import METHODS, Needs
 from onnxvis.measure.target import Target
 from tests.measure.boxes.yolo import FLAGS, columns, raw, rows
@@ -56,6 +57,21 @@ def test_methods_are_found_once_each() -> None:
     assert [item.name for item in find_methods(["layercam", "gradcam", "layercam"])] == ["layercam", "gradcam"]
     with pytest.raises(UsageError, match="no heatmap method is called 'gradcem'; there are: gradcam, gradcam"):
         find_methods(["gradcam", "gradcem"])
+
+
+def test_a_method_with_settings_of_its_own_is_taken_as_it_is() -> None:
+    many = RISE(masks=30)
+    assert find_methods(["rise", many, "rise"]) == [METHODS["rise"], many]
+    found = explain(opened(tiny()), {"image": picture()}, [many, Occlusion((16, 16), (16, 16))])
+    assert [item.method for item in found] == ["rise", "occlusion"]
+    for item, count in zip(found, (30, 5), strict=True):
+        assert any(note.startswith(f"{count} runs of the model") for note in item.notes)
+
+
+def test_methods_that_run_the_model_hundreds_of_times_say_so() -> None:
+    slow = {name for name, item in METHODS.items() if item.slow}
+    assert slow == {"scorecam", "ablationcam", "reciprocam", "rise", "occlusion"}
+    assert slow == {name for name, item in METHODS.items() if Needs.RUNS & item.needs}
 
 
 @pytest.mark.parametrize("method", METHOD_NAMES)
@@ -174,8 +190,9 @@ def test_methods_without_a_target_need_no_class_scores() -> None:
     found = explained("eigencam", detector(), picture(side=16))
     assert (str(found.target), found.layers) == ("boxes", ("d",))
     assert "the method has no target" in found.notes
-    with pytest.raises(UsageError, match="looks like class scores, so there is no top class"):
-        explained("gradcam", detector(), picture(side=16))
+    for method in ("gradcam", "scorecam", "ablationcam", "occlusion"):
+        with pytest.raises(UsageError, match="looks like class scores, so there is no top class"):
+            explained(method, detector(), picture(side=16))
     assert str(explained("gradcam", detector(), picture(side=16), target="boxes:3").target) == "boxes:3"
 
 
@@ -210,7 +227,7 @@ def test_weights_that_are_nan_are_told() -> None:
             tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     with pytest.raises(UsageError, match="holds NaN or infinite values, so there is no top class"):
         explained("gradcam", proto)
-    for method in ("gradcam", "eigencam", "eigengradcam", "response", "saliency", "smoothgrad", "guided-gradcam"):
+    for method in [name for name in METHOD_NAMES if name not in ("cam", "layercam", "hirescam")]:
         found = explained(method, proto, target="1")
         assert not found.map.any(), method
         assert any("NaN or infinite values" in note for note in found.notes), method
@@ -292,6 +309,8 @@ def test_progress_is_told() -> None:
     )  # fmt: skip
     assert told[:2] == [("running the model", 0, 0), ("gradients for gradcam", 0, 0)]
     assert told[-50:] == [("gradients", number, 50) for number in range(1, 51)]
+    explain(opened(tiny()), {"image": picture()}, ["ablationcam"], progress=lambda *step: told.append(step))
+    assert told[-18:] == [("runs for ablationcam", number, 17 if number else 0) for number in range(18)]
 
 
 @pytest.mark.parametrize(

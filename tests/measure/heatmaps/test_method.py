@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import cast
+
 import numpy as np
 import pytest
 
@@ -40,6 +43,12 @@ def test_the_map_of_signed_values_is_the_largest_magnitude_over_colours() -> Non
         for column in range(5):
             assert flat[row, column] == max(abs(values[colour, row, column]) for colour in range(3))
     np.testing.assert_array_equal(Plain().flatten(flat), flat)
+
+
+def test_a_layer_is_worth_its_gradient_unless_a_method_says_otherwise() -> None:
+    values = np.ones((2, 3, 3)), np.full((2, 3, 3), 7.0)
+    probe = SimpleNamespace(layers={"layer": values})
+    assert Sum().worth(cast("GradientProbe", probe), "layer") is values[1]
 
 
 def test_every_method_says_what_it_is_and_where_it_is_from() -> None:
