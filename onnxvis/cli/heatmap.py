@@ -16,11 +16,12 @@ from onnxvis.files import check_target
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.heatmaps.explain import Heatmap
-    from onnxvis.measure.heatmaps.method import HeatmapMethod
     from onnxvis.run.inputs import PreparedInput, Skipped
     from onnxvis.run.labels import Labels
 
 __all__ = ["add_arguments", "run"]
+
+_MOST_MASKS = 1_000_000
 
 _COLORMAP = "turbo"
 
@@ -47,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="PICTURE", type=Path, help="a PNG; a folder where INPUT is one")
     parser.add_argument("--npz", metavar="FILE", type=Path, help="write METHOD/map in 0-1 and METHOD/raw as arrays")
     parser.add_argument("--json", action="store_true", help="print what was computed, without the pixels, as JSON")
+    parser.add_argument(
+        "--masks", metavar="N", type=int, default=1000, help="of rise: how many random masks (default: %(default)s)"
+    )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of methods that draw at random (default: 0)")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
     parser.add_argument("--list-methods", action="store_true", help="print every method with its definition, and stop")
@@ -144,19 +148,16 @@ def _methods(options: argparse.Namespace) -> list[str]:
 
     names = [name for word in options.method or ["gradcam"] for name in word.split(",") if name]
     if "all" in names:
-        return [item.name for item in find_methods(METHOD_NAMES) if item.name != "cam" and not _is_slow(item)]
+        return [item.name for item in find_methods(METHOD_NAMES) if item.name != "cam" and not item.slow]
     find_methods(names)
     return names
-
-
-def _is_slow(method: HeatmapMethod) -> bool:
-    """Whether a method runs the model hundreds of times, so that it is only used where it is named."""
-    return bool(getattr(method, "slow", False))
 
 
 def _check(options: argparse.Namespace) -> None:
     if options.output is None and options.npz is None and not options.json:
         raise UsageError("say where to: -o PICTURE for a picture, --npz FILE for arrays, --json for the facts")
+    if not 1 <= options.masks <= _MOST_MASKS:
+        raise UsageError(f"--masks {options.masks} is no number of masks; give 1 to {_MOST_MASKS:,}")
     folder = Path(options.input).is_dir()
     if folder and options.npz is not None:
         raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
@@ -168,15 +169,17 @@ def _explained(
     options: argparse.Namespace, model: Model, names: list[str], progress: Progress
 ) -> Iterator[tuple[PreparedInput, tuple[Heatmap, ...]]]:
     from onnxvis.measure.heatmaps.explain import explain
+    from onnxvis.measure.heatmaps.masked import RISE
     from onnxvis.show.target import refuse_overwriting
 
     flags = shared.detector_flags(options)
     for target in (options.npz, options.output):
         if target is not None and not target.is_dir():
             refuse_overwriting(target, model, [options.input, *([options.labels] if options.labels else [])])
+    methods = [RISE(options.masks) if name == RISE.name else name for name in dict.fromkeys(names)]
     for item in _inputs(options, model, progress):
         found = explain(
-            model, item.feeds, names, target=options.target, layers=options.layer, flags=flags,
+            model, item.feeds, methods, target=options.target, layers=options.layer, flags=flags,
             options=shared.run_options(options), random_seed=options.seed, progress=progress,
         )  # fmt: skip
         yield item, found

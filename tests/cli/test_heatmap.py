@@ -10,6 +10,7 @@ import pytest
 from onnxvis.cli.main import main
 from onnxvis.graph.load import load
 from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
+from onnxvis.measure.heatmaps.masked import RISE
 from onnxvis.measure.heatmaps.method import METHODS
 from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
@@ -44,6 +45,21 @@ def test_arrays_are_those_of_the_library(model: Path, picture: Path, tmp_path: P
     for found in explain(opened, feeds, names, target="4"):
         np.testing.assert_array_equal(arrays[f"{found.method}/map"], found.map)
         np.testing.assert_array_equal(arrays[f"{found.method}/raw"], found.raw)
+
+
+def test_rise_takes_as_many_masks_as_are_asked_for(
+    model: Path, picture: Path, tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "maps.npz"
+    words = ["--method", "rise", "--masks", "40", "--target", "4", "--seed", "3", "--npz", str(target)]
+    assert main(["heatmap", str(model), str(picture), *words, *RAW]) == 0
+    opened = load(model)
+    feeds = next(Reading.of(opened, PreprocessFlags.parse(preset="raw", fit="stretch")).read([picture])).feeds
+    (found,) = explain(opened, feeds, [RISE(masks=40)], target="4", random_seed=3)
+    np.testing.assert_array_equal(np.load(target)["rise/raw"], found.raw)
+    capsys.readouterr()
+    said = fails("heatmap", model, picture, "--method", "rise", "--masks", "0", "-o", tmp_path / "x.png")
+    assert "--masks 0 is no number of masks" in said
 
 
 def test_what_was_computed_as_json(
