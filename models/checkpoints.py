@@ -57,6 +57,8 @@ def read_checkpoint(path: Path | str) -> OrderedDict[str, Any]:
     Only tensors and plain containers are read (torch.load with weights_only). Raises InputError for anything else.
     """
     name = one_line(path)
+    if Path(path).is_dir():
+        raise InputError(f"{name} is a folder; give the file of weights itself")
     if not Path(path).is_file():
         raise InputError(f"there is no file {name}; {_SAVE}")
     _refuse_bombs(Path(path), name)

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 from onnxvis.errors import InputError, ModelError, UsageError
 from onnxvis.files import one_line
 
+from .misfits import advice, unmoved
+from .stdout_kept import stdout_kept
+
 if TYPE_CHECKING:
     import onnx
 
@@ -69,10 +72,15 @@ def try_out(network: Any, shape: tuple[int, ...], name: str) -> list[Any]:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result = network.eval()(torch.zeros(*shape))
-    except (Exception, SystemExit) as error:  # a module may raise anything
+    except SystemExit as error:
+        said = one_line(error.code, 100)
+        raise InputError(
+            f"{name} ended the process instead of running (sys.exit({said})); take that out of its forward"
+        ) from error
+    except Exception as error:  # a module may raise anything
         said = one_line(" ".join(str(error).split()) or type(error).__name__, 300)
         raise InputError(
-            f"{name} does not run on an input of {_shape(shape)} ({said}); give a size that it takes with --size"
+            f"{name} does not run on an input of {_shape(shape)} ({said}){advice(network, error)}"
         ) from error
     tensors = _tensors(result, name)
     if not tensors:
@@ -117,6 +125,9 @@ def export_checked(
         else:
             return Exported(model, difference, tuple(_notes(difference, reason)))
     said = one_line(" ".join(str(reason).split()), 300)
+    with _flat(network, name):
+        if isinstance(reason, IndexError) and unmoved(network, shape):
+            said = "what it returns does not depend on its input"
     raise ModelError(f"{name} cannot be exported for an input of {_shape(shape)}: {said}") from reason
 
 
@@ -144,7 +155,7 @@ def export_module(
 
     names = {0: "batch", 2: "height", 3: "width"}
     axes = {axis: names.get(axis, f"d{axis}") for axis in free}
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings(), stdout_kept():
         # The older exporter is asked for on purpose: it keeps module scopes in the names and batch norm unfolded.
         warnings.simplefilter("ignore")
         torch.onnx.export(

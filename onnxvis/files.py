@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -16,8 +16,10 @@ from onnxvis.errors import OutputError
 
 __all__ = [
     "atomic_writer",
+    "check_apart",
     "check_target",
     "one_line",
+    "picture_of",
     "refuse_overwriting",
     "safe_name",
     "sha256",
@@ -37,7 +39,7 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
     Raises OutputError when the folder cannot be written, or where `path` is a folder, a device or a pipe.
     """
     target = Path(path).resolve() if Path(path).is_symlink() else Path(path)
-    check_target(target)
+    _check_kind(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(prefix=".onnxvis-", suffix=".part", dir=target.parent)
@@ -55,14 +57,51 @@ def atomic_writer(path: Path | str) -> Iterator[BinaryIO]:
 
 
 def check_target(path: Path) -> None:
-    """Raise OutputError where no file can be written: on a folder, a device or a pipe, or below what is no folder."""
+    """Raise OutputError where no file can be written: on a folder, a device or a pipe, below what is no folder, or in a
+    folder that takes none.
+
+    A temporary file in the nearest folder that is there tells: its permissions alone do not, of a disk that is
+    read-only for instance.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    _check_kind(target)
+    above = _nearest(target)
+    if above is None:
+        return
+    try:
+        with tempfile.TemporaryFile(prefix=".onnxvis-", suffix=".part", dir=above):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {one_line(path)}: no file can be made in {one_line(above)} ({error.strerror}); name another "
+            "place"
+        ) from error
+
+
+def check_apart(results: Mapping[str, Path | None]) -> None:
+    """Raise OutputError where two of `results`, {option: its file}, are the same file, by whatever name."""
+    seen: dict[Path, str] = {}
+    for option, path in results.items():
+        if path is None:
+            continue
+        other = seen.setdefault(path.resolve(), option)
+        if other != option:
+            raise OutputError(f"{other} and {option} cannot both be {one_line(path)}; name another file")
+
+
+def _check_kind(path: Path) -> None:
     if path.is_dir():
         raise OutputError(f"cannot write {one_line(path)}: it is a folder; name a file")
     if path.exists() and not path.is_file():
         raise OutputError(f"cannot write {one_line(path)}: it is a device or a pipe; name a file")
-    above = next((folder for folder in path.absolute().parents if folder.exists()), None)
+    above = _nearest(path)
     if above is not None and not above.is_dir():
         raise OutputError(f"cannot write {one_line(path)}: {one_line(above)} is not a folder; name another place")
+
+
+def _nearest(path: Path) -> Path | None:
+    """What is there already of the folders above `path`."""
+    return next((folder for folder in path.absolute().parents if folder.exists()), None)
 
 
 def write_atomic(path: Path | str, data: bytes) -> None:
@@ -79,7 +118,7 @@ def write_many(folder: Path | str, contents: Iterable[tuple[str, bytes]]) -> Non
     that costs a fraction of a temporary file for each. Names must be plain file names. Raises OutputError.
     """
     target = Path(folder).resolve() if Path(folder).is_symlink() else Path(folder)
-    check_target(target / "file")
+    _check_kind(target / "file")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=".onnxvis-", suffix=".part", dir=target.parent))
@@ -116,7 +155,7 @@ def _move_all(source: Path, target: Path, names: Iterable[str]) -> None:
         if (target / name).is_symlink():
             write_atomic(target / name, (source / name).read_bytes())
         else:
-            check_target(target / name)
+            _check_kind(target / name)
             (source / name).replace(target / name)
 
 
@@ -150,6 +189,18 @@ def safe_name(text: str, limit: int = 80) -> str:
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
         clean = f"{clean[: limit - 9]}-{digest}"
     return clean
+
+
+def picture_of(source: Path, folder: Path) -> Path:
+    """The PNG in `folder` for what is made of the file `source`: `star.png` of `star.jpg`.
+
+    It is `star.jpg.png` where that could be another's: where a file beside it differs in its ending alone, where its
+    name has a further dot, or where `folder` is its own.
+    """
+    own = folder.exists() and source.parent.exists() and folder.samefile(source.parent)
+    stems = [one.stem.casefold() for one in source.parent.iterdir()]
+    alone = not own and "." not in source.stem and stems.count(source.stem.casefold()) == 1
+    return folder / f"{safe_name(source.stem if alone else source.name)}.png"
 
 
 def one_line(value: object, limit: int = 120) -> str:

@@ -13,7 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from onnxvis.errors import OutputError
-from onnxvis.files import atomic_writer, one_line, safe_name, sha256, write_atomic, write_many
+from onnxvis.files import (
+    atomic_writer,
+    check_apart,
+    check_target,
+    one_line,
+    picture_of,
+    safe_name,
+    sha256,
+    write_atomic,
+    write_many,
+)
 
 SAFE = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-")
 
@@ -209,3 +219,49 @@ def test_where_many_files_cannot_go(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=words):
             write_many(tmp_path / folder, [("a", b"")])
     assert sorted(item.name for item in tmp_path.iterdir()) == ["file", "maps"]
+
+
+def test_a_place_is_tried_before_the_work_and_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "old.png").write_bytes(b"old")
+    (tmp_path / "link.png").symlink_to(tmp_path / "old.png")
+    for name in ("new.png", "old.png", "link.png", "new folder/below/new.png"):
+        check_target(tmp_path / name)
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["link.png", "old.png"]
+    assert (tmp_path / "old.png").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no files")
+def test_where_no_file_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "link.png").symlink_to("/proc/x.png")
+    for path in (Path("/proc/x.png"), Path("/proc/new/x.png"), tmp_path / "link.png"):
+        with pytest.raises(OutputError, match=r"no file can be made in /proc \(.+\); name another place"):
+            check_target(path)
+
+
+def test_two_results_are_two_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("real.png").write_bytes(b"")
+    Path("link.png").symlink_to("real.png")
+    check_apart({"-o": Path("x.png"), "--npz": Path("x.npz"), "--csv": None, "--json-file": None})
+    for first, second in (
+        ("x.png", "x.png"),
+        ("x.png", "./x.png"),
+        ("x.png", f"{tmp_path}/x.png"),
+        ("link.png", "real.png"),
+    ):
+        with pytest.raises(OutputError, match=f"^-o and --csv cannot both be .*{Path(second).name}; name another file"):
+            check_apart({"-o": Path(first), "--npz": Path("y.npz"), "--csv": Path(second)})
+
+
+def test_a_picture_has_the_name_of_what_it_is_made_of(tmp_path: Path) -> None:
+    """Short where nothing else in the folder could have that name; never that of a file it is made of."""
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    names = ["star.jpg", "moon.png", "sun.png", "Sun.jpg", "sun.png.jpg", "a.b.png", "no ending"]
+    for name in names:
+        (photos / name).write_bytes(b"")
+    wanted = ["star", "moon", "sun.png", "Sun.jpg", "sun.png.jpg", "a.b.png", "no_ending"]
+    assert [picture_of(photos / name, out) for name in names] == [out / f"{name}.png" for name in wanted]
+    for folder in (photos, tmp_path / "out" / ".." / "photos"):
+        out.mkdir(exist_ok=True)
+        assert picture_of(photos / "moon.png", folder) == folder / "moon.png.png"

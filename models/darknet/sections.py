@@ -77,7 +77,10 @@ def _same(section: Section, before: Before) -> Read:
 def _yolo(section: Section, before: Before) -> Read:
     channels, height, width = before.shape
     classes, total = section.integer("classes", 20, 1), section.integer("num", 1, 1, 1024)
-    mask = section.integers("mask", 0, total - 1) or tuple(range(total))
+    mask = section.integers("mask", 0, total - 1)
+    if not mask and "mask" in section.options:
+        raise section.refuse("has an empty mask=; list the head's anchors there, or leave the line out for all of them")
+    mask = mask or tuple(range(total))
     sides = section.numbers("anchors")
     if len(sides) < 2 * (max(mask) + 1) or min(sides) <= 0:
         raise section.refuse(f"has {len(sides)} numbers in anchors; two above 0 for each of num={total} are needed")

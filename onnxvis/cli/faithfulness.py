@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
-from onnxvis.files import one_line
+from onnxvis.files import check_apart, one_line
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from onnxvis.measure.faithfulness.rank import Row
     from onnxvis.measure.faithfulness.truth import Truth
     from onnxvis.measure.target import Target
-    from onnxvis.run.inputs import PreparedInput, Skipped
+    from onnxvis.run.inputs import PreparedInput
     from onnxvis.run.labels import Labels
 
-__all__ = ["add_options", "run"]
+__all__ = ["add_options", "refuse_alone", "run"]
 
 
 @dataclass
@@ -54,8 +54,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help='the same as a box in pixels of INPUT, or a JSON list of {"file": …, "box": [x0, y0, x1, y1]}',
     )  # fmt: skip
     group.add_argument(
-        "--tolerance", metavar="PIXELS", type=float, default=0.0,
-        help="how far from the subject a map may point, in pixels of what is fed (default: %(default)g)",
+        "--tolerance", metavar="PIXELS", type=float,
+        help="how far from the subject a map may point, in pixels of what is fed (default: 0)",
     )  # fmt: skip
     group.add_argument(
         "--blur", metavar="SIGMA", type=float,
@@ -66,6 +66,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="also shuffle the weights of the last layers, further and further down: maps must change; many runs",
     )  # fmt: skip
     group.add_argument("--csv", metavar="FILE", type=Path, help="write the ranking as CSV")
+
+
+def refuse_alone(options: argparse.Namespace) -> None:
+    """Raise UsageError for an option that says something only with `--faithfulness`, for where that is not given."""
+    for name in ("mask", "box", "tolerance", "blur", "randomisation", "csv"):
+        value = getattr(options, name)
+        if value is not None and value is not False:
+            raise UsageError(f"--{name} belongs to --faithfulness; give that too, or leave --{name} out")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -103,17 +111,18 @@ def _terms(options: argparse.Namespace) -> Terms:
 
     if options.npz is not None:
         raise UsageError("--faithfulness writes no arrays; leave --npz out")
-    if not 0 <= options.tolerance < math.inf:
-        raise UsageError(f"--tolerance {options.tolerance:g} is no number of pixels; give 0 or more")
+    tolerance = 0.0 if options.tolerance is None else options.tolerance
+    if not 0 <= tolerance < math.inf:
+        raise UsageError(f"--tolerance {tolerance:g} is no number of pixels; give 0 or more")
     if options.blur is not None and not 0 < options.blur < math.inf:
         raise UsageError(f"--blur {options.blur:g} blurs nothing; give a number of pixels above 0")
-    names = [name for word in options.method or ["gradcam"] for name in word.split(",") if name]
+    check_apart({"-o": options.output, "--csv": options.csv})
+    names = shared.method_names(options.method, "--method", "gradcam")
     if "all" in names:
         names = [item.name for item in find_methods(METHOD_NAMES) if item.name != "cam" and not item.slow]
     names = [item.name for item in find_methods(names)]
-    return Terms(
-        tuple(names), tuple(options.layer), options.blur, options.tolerance, options.randomisation, options.seed
-    )
+    seed = shared.check_seed(options.seed)
+    return Terms(tuple(names), tuple(options.layer), options.blur, tolerance, options.randomisation, seed)
 
 
 def _check_targets(options: argparse.Namespace, model: Model) -> None:
@@ -126,20 +135,15 @@ def _check_targets(options: argparse.Namespace, model: Model) -> None:
 
 
 def _targets(options: argparse.Namespace, model: Model, progress: Progress) -> Iterator[tuple[PreparedInput, Target]]:
-    """What is fed, one by one, each with what is explained of it; files that are no pictures are told at the end."""
+    """What is fed, one by one, each with what is explained of it."""
     from onnxvis.measure.activations import run_deployed
     from onnxvis.measure.target import resolve_target
-    from onnxvis.run.reading import Reading
 
     flags = shared.detector_flags(options)
-    skipped: list[Skipped] = []
-    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
-    for item in reading.read([options.input], skipped, options.max_pixels):
+    for item in shared.prepared(options, model, progress):
         progress("running the model", 0, 0)
         (outputs,), _ = run_deployed(model, [item.feeds], shared.run_options(options))
         yield item, resolve_target(model, options.target, outputs, feeds=item.feeds, flags=flags)
-    for one in skipped:
-        progress.tell(f"passed over: {one.reason}", always=True)
 
 
 def _finder(truth: Truth, item: PreparedInput, progress: Progress) -> Callable[[tuple[int, int]], Any]:
@@ -162,6 +166,7 @@ def _keep(found: _Found, item: PreparedInput, target: Target, verdicts: Verdicts
     found.judgements += verdicts.judgements
     found.said.append({
         "input": item.path,
+        "preprocessing_guess": shared.preprocessing_guess(item.preprocessing),
         "target": str(target),
         "label": name,
         "methods": [describe_judgement(one) for one in verdicts.judgements],

@@ -11,12 +11,12 @@ from onnxvis.cli import faithfulness, projections
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
-from onnxvis.files import check_target
+from onnxvis.files import check_apart, check_target
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.heatmaps.explain import Heatmap
-    from onnxvis.run.inputs import PreparedInput, Skipped
+    from onnxvis.run.inputs import PreparedInput
     from onnxvis.run.labels import Labels
 
 __all__ = ["add_arguments", "run"]
@@ -53,7 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of methods that draw at random (default: 0)")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
-    parser.add_argument("--list-methods", action="store_true", help="print every method with its definition, and stop")
+    parser.add_argument(
+        "--list-methods", action=_ListMethods, nargs=0, help="print every method with its definition, and stop"
+    )
     parser.add_argument("--list-targets", action="store_true", help="print what can be explained of INPUT, and stop")
     parser.add_argument(
         "--colormap", choices=("turbo", "jet", "viridis", "magma", "gray", "coolwarm"),
@@ -72,15 +74,17 @@ def run(options: argparse.Namespace) -> int:
     from onnxvis.graph.load import load
     from onnxvis.run.labels import read_labels
 
-    if options.list_methods:
-        return _list_methods()
+    if not options.faithfulness:
+        faithfulness.refuse_alone(options)
     if not options.list_targets and projections.is_meant(options):
         return projections.run(options)
     options.colormap = options.colormap or _COLORMAP
     if not options.list_targets and options.faithfulness:
         return faithfulness.run(options)
     names = _methods(options)
-    if not options.list_targets:
+    if options.list_targets:
+        _check_listing(options)
+    else:
         _check(options)
     model = load(Path(options.model))
     labels = read_labels(model.path, model.metadata, options.labels)
@@ -90,7 +94,11 @@ def run(options: argparse.Namespace) -> int:
             said = _listed(options, model, labels, progress)
         else:
             for item, found in _explained(options, model, names, progress):
-                said.append({"input": item.path, "heatmaps": _written(options, model, item, found, labels, progress)})
+                said.append({
+                    "input": item.path,
+                    "preprocessing_guess": shared.preprocessing_guess(item.preprocessing),
+                    "heatmaps": _written(options, model, item, found, labels, progress),
+                })  # fmt: skip
     if options.json:
         import json
 
@@ -110,7 +118,7 @@ def _listed(
 
     flags, run = shared.detector_flags(options), shared.run_options(options)
     said = []
-    for item in _inputs(options, model, progress):
+    for item in shared.prepared(options, model, progress):
         found = find_targets(model, item, labels, flags, run)
         for note in found["notes"]:
             progress.tell(note)
@@ -118,39 +126,37 @@ def _listed(
             if Path(options.input).is_dir():
                 print(f"{one_line(item.path, 4096)}:")
             print("\n".join(targets_table(found)))
-        said.append(found)
+        said.append({"preprocessing_guess": shared.preprocessing_guess(item.preprocessing), **found})
     return said
 
 
-def _inputs(options: argparse.Namespace, model: Model, progress: Progress) -> Iterator[PreparedInput]:
-    """What is fed, one by one; files that are no pictures are told at the end."""
-    from onnxvis.run.reading import Reading
+class _ListMethods(argparse.Action):
+    """Prints every method with its definition and stops, as `--help` does: without a model or an input."""
 
-    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
-    skipped: list[Skipped] = []
-    yield from reading.read([options.input], skipped, options.max_pixels)
-    for one in skipped:
-        progress.tell(f"passed over: {one.reason}", always=True)
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
 
-
-def _list_methods() -> int:
-    from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
-
-    width = max(map(len, METHOD_NAMES)) + 2
-    for item in find_methods(METHOD_NAMES):
-        print(f"{item.name:<{width}}{item.definition}")
-    return 0
+        width = max(map(len, METHOD_NAMES)) + 2
+        for item in find_methods(METHOD_NAMES):
+            print(f"{item.name:<{width}}{item.definition}")
+        parser.exit()
 
 
 def _methods(options: argparse.Namespace) -> list[str]:
     """The methods asked for, split at commas."""
     from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
 
-    names = [name for word in options.method or ["gradcam"] for name in word.split(",") if name]
+    names = shared.method_names(options.method, "--method", "gradcam")
     if "all" in names:
         return [item.name for item in find_methods(METHOD_NAMES) if item.name != "cam" and not item.slow]
     find_methods(names)
     return names
+
+
+def _check_listing(options: argparse.Namespace) -> None:
+    for name, path in (("-o", options.output), ("--npz", options.npz)):
+        if path is not None:
+            raise UsageError(f"--list-targets writes no file; leave {name} out, or take --json for the list as JSON")
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -158,11 +164,15 @@ def _check(options: argparse.Namespace) -> None:
         raise UsageError("say where to: -o PICTURE for a picture, --npz FILE for arrays, --json for the facts")
     if not 1 <= options.masks <= _MOST_MASKS:
         raise UsageError(f"--masks {options.masks} is no number of masks; give 1 to {_MOST_MASKS:,}")
+    shared.check_seed(options.seed)
+    check_apart({"-o": options.output, "--npz": options.npz})
     folder = Path(options.input).is_dir()
     if folder and options.npz is not None:
         raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
     if options.output is not None:
         check_target(options.output / "file" if folder else options.output)
+    if options.npz is not None:
+        check_target(options.npz)
 
 
 def _explained(
@@ -177,7 +187,7 @@ def _explained(
         if target is not None and not target.is_dir():
             refuse_overwriting(target, model, [options.input, *([options.labels] if options.labels else [])])
     methods = [RISE(options.masks) if name == RISE.name else name for name in dict.fromkeys(names)]
-    for item in _inputs(options, model, progress):
+    for item in shared.prepared(options, model, progress):
         found = explain(
             model, item.feeds, methods, target=options.target, layers=options.layer, flags=flags,
             options=shared.run_options(options), random_seed=options.seed, progress=progress,
@@ -194,10 +204,11 @@ def _written(
     progress: Progress,
 ) -> list[dict[str, object]]:
     """Write the files for one input; returns what is said of it."""
-    from onnxvis.files import one_line, safe_name, write_atomic
+    from onnxvis.files import one_line, picture_of, write_atomic
     from onnxvis.show.export import write_npz
     from onnxvis.show.heatmaps import describe_heatmap, heatmap_arrays, heatmap_page, heatmap_picture, target_label
     from onnxvis.show.png import encode_rgb
+    from onnxvis.show.target import refuse_overwriting
 
     target = found[0].target
     name = target_label(target, labels)
@@ -210,7 +221,8 @@ def _written(
     if options.output is not None:
         path = options.output
         if Path(options.input).is_dir():
-            path = path / f"{safe_name(Path(item.path).name)}.png"
+            path = picture_of(Path(item.path), path)
+            refuse_overwriting(path, model, [item.path])
         if len(found) == 1:
             pixels = heatmap_picture(found[0], item.picture, options.colormap)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
-from onnxvis.files import check_target
+from onnxvis.files import check_target, one_line, safe_name, write_atomic, write_many
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
@@ -26,6 +27,7 @@ __all__ = ["add_arguments", "run"]
 
 _MOVING = {".gif": "gif", ".apng": "png", ".png": "png"}
 _TENTHS = 10
+_CHANNELS = re.compile(r"-?[0-9]{1,9}(,-?[0-9]{1,9})*")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what to excite", "of several, each gets a picture")
     what.add_argument("--tensor", metavar="NAME", help="a feature map or a vector; also a block, such as layer3")
     what.add_argument(
-        "--channel", metavar="K", type=int, action="append", default=[],
-        help="the mean of this channel over all positions; may repeat",
+        "--channel", metavar="K", action="append", default=[],
+        help="the mean of this channel over all positions; may repeat, or K,K",
     )  # fmt: skip
     what.add_argument("--position", metavar="Y,X", help="of that channel only the unit in this row and column")
     what.add_argument(
         "--target", metavar="T", action="append", default=[],
-        help="a class, or OUTPUT:index,… without the batch, before the softmax; may repeat",
+        help="a class, OUTPUT:index,… without the batch, or class:CLASS@ROW,COLUMN of a detector; may repeat",
     )  # fmt: skip
     _add_climbing(parser)
     _add_results(parser)
@@ -53,7 +55,7 @@ def _add_climbing(parser: argparse.ArgumentParser) -> None:
     how = parser.add_argument_group("how the picture climbs")
     how.add_argument(
         "--parameters", choices=("fft", "pixels"), default="fft",
-        help="what it is made of: a spectrum in which low frequencies weigh most, or pixels (default: %(default)s)",
+        help="what it is made of: a spectrum in which low frequencies weigh most, or pixels (default: fft)",
     )  # fmt: skip
     how.add_argument(
         "--decorrelate", action=argparse.BooleanOptionalAction, default=True,
@@ -93,8 +95,8 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     results.add_argument("--labels", metavar="FILE", type=Path, help="class names: a text file, one a line, or JSON")
     results.add_argument(
         "--compare-optimizers", metavar="FILE", type=Path, action="append", default=[],
-        help="instead: the five optimisers' paths over a plane through the activation's landscape, as a .png, or as an "
-        "animation where it ends in .gif or .apng; may repeat",
+        help="instead: the five optimisers' paths over a plane through the activation's landscape, as a .png, or "
+        "moving as a .gif or .apng; may repeat",
     )  # fmt: skip
 
 
@@ -111,7 +113,8 @@ def run(options: argparse.Namespace) -> int:
     labels = read_labels(model.path, model.metadata, options.labels)
     reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
     with Progress(options.quiet) as progress:
-        _tell_guess(reading, progress)
+        if note := shared.guess_note(reading.preprocessing):
+            progress.tell(note)
         if options.compare_optimizers:
             said = _compared(options, model, objectives[0], settings, reading, labels, progress)
         else:
@@ -134,8 +137,16 @@ def _objectives(options: argparse.Namespace) -> list[Objective]:
         raise UsageError("--target names a class by itself; leave out --tensor, --channel and --position, or --target")
     if options.target:
         return [Objective(target=target) for target in dict.fromkeys(options.target)]
-    channels: Sequence[int | None] = list(dict.fromkeys(options.channel)) or [None]
+    channels: Sequence[int | None] = _channels(options.channel) or [None]
     return [Objective(options.tensor or "", channel, position) for channel in channels]
+
+
+def _channels(words: Sequence[str]) -> list[int]:
+    """The channels named, without repeats."""
+    for word in words:
+        if not _CHANNELS.fullmatch(word):
+            raise UsageError(f"--channel '{one_line(word)}' is no channel; give a number from 0 up, or several as 3,17")
+    return list(dict.fromkeys(int(number) for word in words for number in word.split(",")))
 
 
 def _position(text: str | None) -> tuple[int, int] | None:
@@ -143,8 +154,6 @@ def _position(text: str | None) -> tuple[int, int] | None:
         return None
     row, comma, column = text.partition(",")
     if not (comma and row.isdecimal() and column.isdecimal() and len(text) < 20):
-        from onnxvis.files import one_line
-
         raise UsageError(f"--position takes a row and a column, as in 7,7, not '{one_line(text)}'")
     return int(row), int(column)
 
@@ -170,13 +179,24 @@ def _check(options: argparse.Namespace, objectives: Sequence[Objective]) -> None
         )
     if not any(results) and not compared and not options.json:
         raise UsageError("say where to: -o PICTURE, --npz FILE for arrays, --curve FILE, --json for the facts")
-    for paths, endings in ((options.curve, (".png", ".csv")), (compared, tuple(_MOVING))):
-        for path in paths:
+    _check_files(options, [path for path in (*results, *compared) if path is not None])
+
+
+def _check_files(options: argparse.Namespace, paths: Sequence[Path]) -> None:
+    """Refuse results of unknown kinds, those written over one another, and those that cannot be written."""
+    for named, endings in ((options.curve, (".png", ".csv")), (options.compare_optimizers, tuple(_MOVING))):
+        for path in named:
             if path.suffix.lower() not in endings:
-                raise UsageError(f"'{path.name}' should end in {' or '.join(endings)}")
-    for path in (*results, *compared):
-        if path is not None:
-            check_target(path / "file" if path == options.output and _is_folder(path) else path)
+                raise UsageError(f"'{one_line(path.name)}' should end in {' or '.join(endings)}")
+    picture = options.output
+    if picture is not None and not _is_folder(picture) and picture.suffix.lower() != ".png":
+        raise UsageError(f"'{one_line(picture.name)}' should end in .png, or have no ending, for a folder")
+    seen: set[Path] = set()
+    for path in paths:
+        if path.resolve() in seen:
+            raise UsageError(f"two results cannot both be {one_line(path, 300)}; name another file")
+        seen.add(path.resolve())
+        check_target(path / "file" if path == picture and _is_folder(path) else path)
 
 
 def _check_overwriting(options: argparse.Namespace, model: Model) -> None:
@@ -192,12 +212,11 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() or not path.suffix
 
 
-def _tell_guess(reading: Reading, progress: Progress) -> None:
-    from onnxvis.run.flags import flags_text
-
-    if reading.preprocessing is not None and reading.preprocessing.guessed:
-        text = flags_text(reading.preprocessing)
-        progress.tell(f"how pictures are prepared was GUESSED; settle it with: {text}")
+def _tell_written(path: Path, options: argparse.Namespace, progress: Progress) -> None:
+    if options.json:
+        progress.tell(f"wrote {one_line(path, 4096)}")
+    else:
+        progress.result(path)
 
 
 def _climbing(progress: Progress) -> Callable[[int, int, float], None]:
@@ -221,29 +240,24 @@ def _maximized(
     labels: Labels | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    from onnxvis.files import one_line
+    from onnxvis.measure.maximize.objective import short_label
     from onnxvis.measure.maximize.run import maximize_all
     from onnxvis.show.maximized import aim_name, describe_maximized
 
-    found = maximize_all(
-        model, objectives, settings, shared.run_options(options), _climbing(progress), reading=reading
-    )  # fmt: skip
+    run = shared.run_options(options)
+    found = maximize_all(model, objectives, settings, run, _climbing(progress), reading=reading)
     for note in dict.fromkeys(note for one in found for note in one.notes):
         progress.tell(note)
     names = [aim_name(one.aim, labels) for one in found]
     for path in _written(options, model, found, names):
-        if options.json:
-            progress.tell(f"wrote {one_line(path, 4096)}")
-        else:
-            progress.result(path)
+        _tell_written(path, options, progress)
     for one, name in zip(found, names, strict=True):
-        progress.tell(f"{one_line(name)}: activation {one.value:.4g} after {len(one.curve)} steps")
+        progress.tell(f"{short_label(name)}: activation {one.value:.4g} after {len(one.curve)} steps")
     return {"pictures": [describe_maximized(one, labels) for one in found]}
 
 
 def _written(options: argparse.Namespace, model: Model, found: Sequence[Maximized], names: Sequence[str]) -> list[Path]:
     """Write what was asked for; returns the files and folders."""
-    from onnxvis.files import safe_name, write_atomic, write_many
     from onnxvis.show.export import write_npz
     from onnxvis.show.maximized import ascent_picture, ascent_table, maximized_arrays, maximized_page
     from onnxvis.show.png import encode_rgb
@@ -279,29 +293,22 @@ def _compared(
     labels: Labels | None,
     progress: Progress,
 ) -> dict[str, Any]:
-    from onnxvis.files import one_line, write_atomic
     from onnxvis.measure.maximize.paths import compare_optimizers
     from onnxvis.show.landscape import describe_landscape, encode_moving, landscape_frames, landscape_picture
     from onnxvis.show.maximized import aim_name
     from onnxvis.show.png import encode_rgb
 
-    found: Landscape = compare_optimizers(
-        model, objective, settings, shared.run_options(options), progress, reading=reading
-    )  # fmt: skip
+    run = shared.run_options(options)
+    found: Landscape = compare_optimizers(model, objective, settings, run, progress, reading=reading)
     for note in found.notes:
         progress.tell(note)
     title = f"{model.name}: {aim_name(found.aim, labels)}"
     for path in options.compare_optimizers:
         ending = path.suffix.lower()
-        if ending == ".png":
-            data = encode_rgb(landscape_picture(found, title))
-        else:
-            data = encode_moving(landscape_frames(found, title), _MOVING[ending])
-        write_atomic(path, data)
-        if options.json:
-            progress.tell(f"wrote {one_line(path, 4096)}")
-        else:
-            progress.result(path)
+        still = ending == ".png"
+        moving = None if still else encode_moving(landscape_frames(found, title), _MOVING[ending])
+        write_atomic(path, moving or encode_rgb(landscape_picture(found, title)))
+        _tell_written(path, options, progress)
     for ended in found.paths:
         progress.tell(f"{ended.optimizer}: activation {ended.value:.4g} after {len(ended.curve)} steps")
     return {"comparison": describe_landscape(found)}

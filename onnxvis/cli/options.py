@@ -6,13 +6,19 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from onnxvis.errors import UsageError
+from onnxvis.files import one_line
 
 if TYPE_CHECKING:
+    from onnxvis.cli.progress import Progress
+    from onnxvis.graph.load import Model
     from onnxvis.measure.boxes.flags import DetectorFlags
     from onnxvis.run.flags import PreprocessFlags
+    from onnxvis.run.inputs import PreparedInput, Skipped
+    from onnxvis.run.preprocess import Preprocessing
     from onnxvis.run.session import RunOptions
 
 __all__ = [
@@ -21,15 +27,21 @@ __all__ = [
     "add_look_options",
     "add_quiet",
     "add_run_options",
+    "check_seed",
     "check_threads",
     "command_line",
     "detector_flags",
+    "guess_note",
+    "method_names",
+    "prepared",
     "preprocess_flags",
+    "preprocessing_guess",
     "run_options",
 ]
 
 _COLORMAPS = ("gray", "viridis", "magma", "turbo", "jet", "coolwarm")
 _DETECTORS = ("auto", "none", "yolov3", "yolov5", "yolov8")
+_LARGEST_SEED = 2**63 - 1
 _STRETCHES = ("channel", "tensor", "clip99", "none")
 
 
@@ -136,6 +148,56 @@ def preprocess_flags(options: argparse.Namespace) -> PreprocessFlags:
 
     names = ("size", "fit", "shorter", "interpolation", "mean", "std", "divide", "bgr")
     return PreprocessFlags.parse(preset=options.preprocess, **{name: getattr(options, name) for name in names})
+
+
+def preprocessing_guess(settings: Preprocessing | None) -> str | None:
+    """The options that settle how pictures are prepared where that was guessed; None where it was not."""
+    from onnxvis.run.flags import flags_text
+
+    return flags_text(settings) if settings is not None and settings.guessed else None
+
+
+def guess_note(settings: Preprocessing | None) -> str | None:
+    """What is said of a guess; None where there was none."""
+    guess = preprocessing_guess(settings)
+    return None if guess is None else f"how pictures are prepared was GUESSED; settle it with: {guess}"
+
+
+def prepared(options: argparse.Namespace, model: Model, progress: Progress) -> Iterator[PreparedInput]:
+    """What is fed, one by one; that it was prepared by a guess is told once, and files that are no pictures at the end.
+
+    Raises the errors of reading.
+    """
+    from onnxvis.run.reading import Reading
+
+    reading = Reading.of(model, preprocess_flags(options), options.feed)
+    skipped: list[Skipped] = []
+    told: str | None = None
+    for item in reading.read([options.input], skipped, options.max_pixels):
+        note = guess_note(item.preprocessing)
+        if note is not None and told is None:
+            progress.tell(note)
+        told = told or note
+        yield item
+    for one in skipped:
+        progress.tell(f"passed over: {one.reason}", always=True)
+
+
+def method_names(words: Sequence[str], option: str, default: str) -> list[str]:
+    """The methods that `words` name, split at commas, or the `default`. Raises UsageError where they name none."""
+    names = [name for word in words or [default] for name in word.split(",") if name]
+    if not names:
+        raise UsageError(
+            f"{option} '{one_line(','.join(words))}' names no method; give one, such as {default}, or leave it out"
+        )
+    return names
+
+
+def check_seed(seed: int) -> int:
+    """The seed that `--seed` asks for. Raises UsageError for what cannot be one."""
+    if not 0 <= seed <= _LARGEST_SEED:
+        raise UsageError(f"--seed {one_line(seed)} is no seed; give a whole number from 0 to 2^63 - 1")
+    return seed
 
 
 def run_options(options: argparse.Namespace) -> RunOptions:

@@ -61,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
 
     if options.output is None and not options.json:
         raise UsageError("say where to: -o DIR for pictures, --json for where the patches stand")
+    if options.variant and options.projections is False:
+        raise UsageError(f"--no-projections leaves nothing for --variant {options.variant}; give one of the two")
     model = load(Path(options.model))
     selection = select(model, options.tensor)
     places = _places(options, model, selection.tensors)
@@ -96,11 +98,9 @@ def _places(options: argparse.Namespace, model: Model, tensors: Sequence[str]) -
 
 def _pictures(options: argparse.Namespace, reading: Reading, progress: Progress) -> Iterator[PreparedInput]:
     """What is fed, one by one; what was done with it is told once, and files that are no pictures at the end."""
-    from onnxvis.run.flags import flags_text
-
-    settings = reading.preprocessing
-    if settings is not None and settings.guessed:
-        progress.tell(f"how pictures are prepared was GUESSED; settle it with: {flags_text(settings)}")
+    guess = shared.guess_note(reading.preprocessing)
+    if guess is not None:
+        progress.tell(guess)
     skipped: list[Skipped] = []
     told: set[str] = set()
     for item in reading.read([options.folder], skipped, options.max_pixels):

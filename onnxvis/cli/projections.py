@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 from onnxvis.cli import options as shared
 from onnxvis.cli.progress import Progress
 from onnxvis.errors import UsageError
-from onnxvis.files import check_target, one_line
+from onnxvis.files import check_apart, check_target, one_line
 
 if TYPE_CHECKING:
     from onnxvis.graph.load import Model
     from onnxvis.measure.ladder import Ladder
     from onnxvis.measure.projections import Position, Projection
     from onnxvis.rewrite.tape import Variant
-    from onnxvis.run.inputs import PreparedInput, Skipped
+    from onnxvis.run.inputs import PreparedInput
 
 __all__ = ["add_options", "is_meant", "run"]
 
@@ -31,14 +31,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """`--layer T (--channel K | --strongest K | --whole) [--position P]`, and `--ladder [--first N]`."""
     group = parser.add_argument_group(
         "feature maps projected back to pixels",
-        "with --method deconvnet (the default here), guidedbackprop or saliency, and --layer; -o is then one page "
-        "where it ends in .png, else a folder with a picture each",
+        "by --method deconvnet (default behind a max-pool), guidedbackprop (else) or saliency, and --layer; -o is then "
+        "one page where it ends in .png, else a folder with a picture each",
     )
     group.add_argument(
         "--channel", metavar="K", action="append", default=[], help="project channel K of the layer; may repeat, or K,K"
     )
     group.add_argument(
-        "--strongest", metavar="K", type=int, default=0, help="the K channels of the layer with the largest maximum"
+        "--strongest", metavar="K", type=int, help="the K channels of the layer with the largest maximum"
     )
     group.add_argument("--whole", action="store_true", help="all channels of the layer together")
     group.add_argument(
@@ -51,23 +51,22 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="what is rebuilt at every convolution on the way down, from one channel or (default) the whole layer",
     )  # fmt: skip
     group.add_argument(
-        "--first", metavar="N", type=int, default=0, help="with --ladder: the first N channels of each, not all as one"
+        "--first", metavar="N", type=int, help="with --ladder: the first N channels of each, not all as one"
     )
 
 
 def is_meant(options: argparse.Namespace) -> bool:
     """Whether an option asks for channels to be projected, not for heatmaps of a target."""
-    named = ("channel", "strongest", "whole", "position", "ladder", "first")
-    return any(getattr(options, name) for name in named)
+    counted = options.strongest is not None or options.first is not None
+    return counted or any(getattr(options, name) for name in ("channel", "whole", "position", "ladder"))
 
 
 def run(options: argparse.Namespace) -> int:
     """Project what was asked for and write it."""
     from onnxvis.graph.load import load
-    from onnxvis.run.reading import Reading
     from onnxvis.show.target import refuse_overwriting
 
-    variant, channels = _variant(options), _channels(options)
+    asked, channels = _variant(options), _channels(options)
     _check(options, channels)
     _check_target(options)
     model = load(Path(options.model))
@@ -75,15 +74,14 @@ def run(options: argparse.Namespace) -> int:
         if target is not None:
             refuse_overwriting(target, model, [options.input])
     tensor = _tensor(options, model)
-    reading = Reading.of(model, shared.preprocess_flags(options), options.feed)
-    skipped: list[Skipped] = []
     said = []
     with Progress(options.quiet) as progress:
-        for item in reading.read([options.input], skipped, options.max_pixels):
+        variant = asked or _telling(model, tensor, progress)
+        for item in shared.prepared(options, model, progress):
             project = _ladder if options.ladder else _projections
-            said.append({"input": item.path, **project(options, model, item, tensor, channels, variant, progress)})
-        for one in skipped:
-            progress.tell(f"passed over: {one.reason}", always=True)
+            found = project(options, model, item, tensor, channels, variant, progress)
+            guess = shared.preprocessing_guess(item.preprocessing)
+            said.append({"input": item.path, "preprocessing_guess": guess, **found})
     if options.json:
         import json
 
@@ -127,10 +125,8 @@ def _draw_projections(
     from onnxvis.show.projections import projection_page, projection_picture
 
     bgr = item.preprocessing is not None and item.preprocessing.bgr
-    page = projection_page(
-        found, item.picture, f"{model.name}: {one_line(found[0].tensor, 200)}",
-        colormap=options.colormap or _COLORMAP, bgr=bgr,
-    )  # fmt: skip
+    title = f"{model.name}: {one_line(found[0].tensor, 200)}"
+    page = projection_page(found, item.picture, title, colormap=options.colormap or _COLORMAP, bgr=bgr)
     names = ["whole" if one.channel is None else f"channel-{one.channel:04d}" for one in found]
     each = [(name, projection_picture(one.values, bgr=bgr)) for name, one in zip(names, found, strict=True)]
     _write_pictures(options, model, item, page, each, progress)
@@ -158,10 +154,10 @@ def _ladder(
         variant=variant, position=options.position or "all", options=run, progress=progress,
     )  # fmt: skip
     _tell(progress, found.notes)
-    if options.npz is not None:
-        _write_arrays(options, ladder_arrays(found), progress)
     if options.output is not None:
         _draw_ladder(options, model, item, found, progress)
+    if options.npz is not None:
+        _write_arrays(options, ladder_arrays(found), progress)
     return {"ladder": describe_ladder(found)}
 
 
@@ -174,8 +170,9 @@ def _draw_ladder(
     bgr = item.preprocessing is not None and item.preprocessing.bgr
     colormap = options.colormap or _COLORMAP
     title = f"{model.name}: from {projection_name(found.channel)} of {one_line(found.tensor, 200)} down to the picture"
-    page = ladder_page(found, item.picture, title, first=options.first, colormap=colormap, bgr=bgr)
-    drawn = step_pictures(found, first=options.first, colormap=colormap, bgr=bgr)
+    first = options.first or 0
+    page = ladder_page(found, item.picture, title, first=first, colormap=colormap, bgr=bgr)
+    drawn = step_pictures(found, first=first, colormap=colormap, bgr=bgr)
     each = [
         (f"step-{number:02d}-{safe_name(step.tensor)}", pixels)
         for number, (step, pixels) in enumerate(zip(found.steps, drawn, strict=True))
@@ -192,12 +189,12 @@ def _write_pictures(
     progress: Progress,
 ) -> None:
     """One page; where the target is a folder for one input, that page and a picture each."""
-    from onnxvis.files import safe_name, write_atomic
+    from onnxvis.files import picture_of, write_atomic
     from onnxvis.show.png import encode_rgb
     from onnxvis.show.target import refuse_overwriting
 
     folder = Path(options.input).is_dir()
-    path = options.output / f"{safe_name(Path(item.path).name)}.png" if folder else _page_of(options.output)
+    path = picture_of(Path(item.path), options.output) if folder else _page_of(options.output)
     drawn = {path: page}
     if not folder and path.parent == options.output:
         drawn |= {options.output / f"{name}.png": pixels for name, pixels in each}
@@ -232,15 +229,29 @@ def _page_of(output: Path) -> Path:
     return output if output.suffix.lower() == ".png" and not output.is_dir() else output / "page.png"
 
 
-def _variant(options: argparse.Namespace) -> Variant:
-    names = [name for word in options.method or ["deconvnet"] for name in word.split(",") if name]
+def _telling(model: Model, tensor: str, progress: Progress) -> Variant:
+    """The rule where none is asked for; it is told where that is not the deconvnet's."""
+    from onnxvis.measure.patch_projections import telling_variant
+
+    variant = telling_variant(model, tensor)
+    if variant == "guided":
+        why = f"no max-pool lies before '{one_line(tensor, 200)}', whose map is all that a deconvnet would know"
+        progress.tell(f"projected by guidedbackprop: {why}; settle it with --method")
+    return variant
+
+
+def _variant(options: argparse.Namespace) -> Variant | None:
+    """The rule asked for; None where none is."""
+    if not options.method:
+        return None
+    names = shared.method_names(options.method, "--method", "deconvnet")
     for name in names:
         if name not in VARIANTS:
             raise UsageError(
                 f"method '{one_line(name)}' explains what a model returns, not a channel; channels are projected by "
                 f"one of: {', '.join(VARIANTS)}"
             )
-    if len(names) != 1:
+    if len(names) > 1:
         raise UsageError(f"channels are projected by one method at a time; choose one of: {', '.join(VARIANTS)}")
     return VARIANTS[names[0]]
 
@@ -257,14 +268,14 @@ def _channels(options: argparse.Namespace) -> list[int] | None:
 def _check(options: argparse.Namespace, channels: list[int] | None) -> None:
     """Raises UsageError for options that contradict each other or lack another."""
     chosen = [f"--{name}" for name in ("channel", "strongest", "whole") if getattr(options, name)]
-    if options.strongest < 0 or options.first < 0:
-        name = "strongest" if options.strongest < 0 else "first"
-        raise UsageError(f"--{name} {getattr(options, name)} is below 0; give a number of channels")
+    for name in ("strongest", "first"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            raise UsageError(f"--{name} {getattr(options, name)} is no number of channels; give 1 or more")
     if len(chosen) > 1:
         raise UsageError(f"{' and '.join(chosen)} contradict each other; give one of them")
     if options.first and not options.ladder:
         raise UsageError("--first goes with --ladder; to project some channels, name them with --channel")
-    if options.ladder and (len(channels or ()) > 1 or options.strongest > 1):
+    if options.ladder and (len(channels or ()) > 1 or (options.strongest or 1) > 1):
         raise UsageError("--ladder starts from one channel (--channel K, --strongest 1) or from the whole layer")
     if not options.ladder and not chosen:
         raise UsageError("say what to project: --channel K, --strongest K or --whole")
@@ -282,8 +293,11 @@ def _check_target(options: argparse.Namespace) -> None:
     folder = Path(options.input).is_dir()
     if folder and options.npz is not None:
         raise UsageError("--npz holds the arrays of one input; give a picture, not a folder")
-    if options.output is not None:
-        check_target(options.output / "file" if folder else _page_of(options.output))
+    page = options.output and (options.output / "file" if folder else _page_of(options.output))
+    check_apart({"-o": page, "--npz": options.npz})
+    for path in (page, options.npz):
+        if path is not None:
+            check_target(path)
 
 
 def _tensor(options: argparse.Namespace, model: Model) -> str:

@@ -116,6 +116,8 @@ def write_report(options: argparse.Namespace, model: Path, inputs: Sequence[str 
     settings = _settings(options, labels)
     if settings.faithfulness and not settings.heatmaps:
         raise UsageError("--faithfulness tests heatmaps, and --heatmaps none leaves none; name a method")
+    if settings.patches is not None and not inputs:
+        raise UsageError("--patches go beside the strongest channels of an INPUT; give a picture too")
     with Progress(options.quiet) as progress:
         progress(f"opening {one_line(model.name)}")
         report.write_report(load(model), inputs, options.output, settings, progress, options.json_file)
@@ -176,7 +178,7 @@ def _check_channels(options: argparse.Namespace) -> None:
 
 def _heatmaps(text: str) -> tuple[str, ...]:
     """The methods that `--heatmaps` names, each once. Raises UsageError."""
-    names = [name for name in text.split(",") if name]
+    names = shared.method_names([text], "--heatmaps", "gradcam")
     if names == ["none"]:
         return ()
     from onnxvis.measure.heatmaps.explain import METHOD_NAMES, find_methods
@@ -184,4 +186,4 @@ def _heatmaps(text: str) -> tuple[str, ...]:
     if "all" in names:
         find_methods([name for name in names if name != "all"])
         return METHOD_NAMES
-    return tuple(item.name for item in find_methods(names or ["gradcam"]))
+    return tuple(item.name for item in find_methods(names))

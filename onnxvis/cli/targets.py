@@ -18,6 +18,7 @@ __all__ = ["find_targets", "targets_table"]
 
 _BEST = 5
 _NAME_WIDTH = 40
+_SMALL = 0.01
 
 
 def find_targets(
@@ -26,22 +27,26 @@ def find_targets(
     """What a target may be for this input, as data for JSON: boxes, classes, and every output with numbers.
 
     "boxes": "target", "index", "label", "score", "box" x0, y0, x1, y1, "output", "row", "column", "anchor" and
-    "stride"; "classes": of the first output with class scores, "target" 'top' first; "outputs": "target" as the form of
-    an index; "notes". Raises the errors of running.
+    "stride", and where none reaches the least score the strongest candidate alone; "classes": of the first output with
+    class scores, "target" 'top' first; "outputs": "target" as the form of an index; "notes". Raises the errors of
+    running.
     """
     from onnxvis.measure.activations import run_deployed
     from onnxvis.measure.boxes.detections import detect, why_raw
 
     (outputs,), _ = run_deployed(model, [item.feeds], options)
     found = detect(model, item.feeds, outputs, flags)
+    boxes, notes = (found.boxes, found.notes) if found else ((), ())
+    if found and not boxes:
+        boxes, notes = _strongest(model, item, outputs, flags, notes)
     reason = "" if found else why_raw(model, item.feeds, outputs, flags)
     return {
         "input": str(item.path),
         "kind": found.kind if found else "",
-        "boxes": [_box(place, box, labels) for place, box in enumerate(found.boxes)] if found else [],
+        "boxes": [_box(place, box, labels) for place, box in enumerate(boxes)],
         "classes": [] if found else _classes(outputs, labels),
         "outputs": [_output(name, value) for name, value in outputs.items() if _has_numbers(value)],
-        "notes": [*(found.notes if found else ()), *([reason] if reason else [])],
+        "notes": [*notes, *([reason] if reason else [])],
     }
 
 
@@ -52,7 +57,7 @@ def targets_table(found: Mapping[str, Any]) -> list[str]:
 
     boxes: list[tuple[str, ...]] = [
         (
-            box["target"], f"{box['label']} {box['score']:.2f}", " ".join(f"{side:.1f}" for side in box["box"]),
+            box["target"], f"{box['label']} {_score(box['score'])}", " ".join(f"{side:.1f}" for side in box["box"]),
             f"{one_line(box['output'], _NAME_WIDTH)} row {box['row']} column {box['column']}",
         )
         for box in found["boxes"]
@@ -69,6 +74,24 @@ def targets_table(found: Mapping[str, Any]) -> list[str]:
 def _aligned(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _score(score: float) -> str:
+    return f"{score:.2f}" if score >= _SMALL else f"{score:.2g}"
+
+
+def _strongest(
+    model: Model, item: PreparedInput, outputs: Mapping[str, Any], flags: DetectorFlags, notes: tuple[str, ...]
+) -> tuple[tuple[Box, ...], tuple[str, ...]]:
+    """What box:0 means where no box is strong enough, and `notes` with why; no box where all are broken."""
+    from onnxvis.errors import UsageError
+    from onnxvis.measure.boxes.chosen import choose
+
+    try:
+        chosen = choose(model, item.feeds, outputs, "box:0", flags)
+    except UsageError as error:
+        return (), (*notes, str(error))
+    return (chosen.box,), (*notes, *chosen.notes)
 
 
 def _box(place: int, box: Box, labels: Labels | None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from onnxvis.errors import UsageError
+from onnxvis.errors import InputError, UsageError
 from onnxvis.files import one_line
 from onnxvis.graph.logits import Element, before_softmax, origin
 from onnxvis.measure.boxes.chosen import Chosen, choose, is_box
@@ -18,6 +18,7 @@ from onnxvis.measure.boxes.detections import Box
 from onnxvis.measure.boxes.find import find_heads
 from onnxvis.measure.boxes.flags import NO_FLAGS, DetectorFlags
 from onnxvis.measure.predictions import class_scores
+from onnxvis.run.labels import read_labels
 from onnxvis.run.picture_input import image_input
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ TOP = "top"
 
 _NUMBERS = re.compile(r"-?\d{1,18}(,-?\d{1,18})*")
 _CLASS = re.compile(r"\d{1,18}")
+_NAMED = re.compile(r"(class:)([^@]+)(@.+)", re.DOTALL)
+_PLACES = ("box", "class")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,8 @@ def resolve_target(
     'box:K' or 'class:CLASS@ROW,COLUMN', see `boxes.chosen.choose`, unless an output is called 'box'.
 
     A class is an element of the first output that looks like class scores, see `predictions.class_scores`, else of the
-    first output. 'top' is box 0 of a detector that is known or told by `flags`. Indices may be negative, as in NumPy.
+    first output, unless that is a detector's; its number, or its name where the model's own labels have it once.
+    'top' is box 0 of a detector that is known or told by `flags`. Indices may be negative, as in NumPy.
     `feeds`: what the model was fed, of which boxes need the picture's size; without, the model's own size is taken.
     Raises UsageError for anything else, an index that is not there included.
     """
@@ -100,10 +104,10 @@ def resolve_target(
     fed = feeds if feeds is not None else _declared_feeds(model)
     if is_box(text) and name not in outputs:
         return _box_target(model, text, outputs, fed, flags)
-    if name and _NUMBERS.fullmatch(numbers):
+    if name and _NUMBERS.fullmatch(numbers) and (name in outputs or name not in _PLACES):
         return _checked(model, name, tuple(map(int, numbers.split(","))), outputs)
-    heads, reason = find_heads(model, fed, outputs, flags) if text == TOP else (None, "")
-    if heads is not None:
+    heads, reason = find_heads(model, fed, outputs, flags) if text == TOP or _CLASS.fullmatch(text) else (None, "")
+    if heads is not None and text == TOP:
         return _box_target(model, "box:0", outputs, fed, flags)
     scored = next((output for output, value in outputs.items() if class_scores(value)), "")
     if text == TOP:
@@ -112,8 +116,36 @@ def resolve_target(
             raise UsageError(_no_top(model, outputs) + (f"; {reason}" if reason else ""))
         return _checked(model, scored, (best.best[0].index,), outputs)
     if _CLASS.fullmatch(text):
+        if heads is not None and not scored:
+            raise UsageError(_no_cell(model, text, heads.heads[0].output))
         return _checked(model, scored or next(iter(outputs), ""), (int(text),), outputs)
-    raise UsageError(f"'{one_line(text)}' is no target; give a class, '{TOP}', OUTPUT:index,index,…, or box:0")
+    if numbered := _numbered(model, text):
+        return resolve_target(model, numbered, outputs, feeds=feeds, flags=flags)
+    raise UsageError(
+        f"'{one_line(text)}' is no target; give a class, '{TOP}', OUTPUT:index,index,…, or of a detector box:K, K from "
+        "0, or class:CLASS@ROW,COLUMN[@HEAD] (all that a picture has: onnxvis heatmap MODEL PICTURE --list-targets)"
+    )
+
+
+def _numbered(model: Model, text: str) -> str:
+    """`text` with the number of the class that it names: 'star', or 'class:star@3,4'; '' where there is not one."""
+    match = _NAMED.fullmatch(text)
+    before, name, after = match.groups() if match else ("", text, "")
+    try:
+        labels = read_labels(model.path, model.metadata)
+    except InputError:
+        return ""
+    found = [number for number, label in labels.names.items() if label == name] if labels is not None else []
+    numbered = f"{before}{found[0]}{after}" if len(found) == 1 else ""
+    return numbered if _CLASS.fullmatch(numbered) or is_box(numbered) else ""
+
+
+def _no_cell(model: Model, label: str, output: str) -> str:
+    return (
+        f"{model.name} is a detector, whose classes stand in cells: give class:{label}@ROW,COLUMN, or box:0 of a "
+        f"picture (all that it has: onnxvis heatmap MODEL PICTURE --list-targets); {one_line(output)}:{label} means a "
+        "raw channel"
+    )
 
 
 def _declared_feeds(model: Model) -> dict[str, Array]:

@@ -54,6 +54,11 @@ CHEAP_MACS = 5_000_000_000
 _SIDE, _PATCH, _QUALITY = 192, 64, 82
 _TOP = 9
 _ALPHA = 0.65
+_RULES = {
+    "deconvnet": "through a deconvnet (Zeiler and Fergus, 2014)",
+    "guided": "by guided backpropagation (Springenberg et al., 2015): without a max-pool before the stage a deconvnet "
+    "would show the same for every picture",
+}
 
 
 @dataclass(frozen=True)
@@ -94,7 +99,7 @@ class ChannelCard:
 @dataclass(frozen=True)
 class Excited:
     """The strongest channels of one stage, strongest first. `notes`: what is missing, and where patches are from;
-    `how`: what should be known of the projections, such as units that a rule was extended to.
+    `how`: by which rule they are projected, and what else should be known, such as units that it was extended to.
     """
 
     channels: tuple[ChannelCard, ...]
@@ -229,7 +234,8 @@ def excited_cards(
             )
             for one in channels
         )
-        how = dict.fromkeys(note for one in found.values() for note in one.notes)
+        rules = dict.fromkeys(_RULES[one.variant] for one in found.values())
+        how = rules | dict.fromkeys(note for one in found.values() for note in one.notes)
         cards[tensor] = Excited(drawn, (*([reason] if reason else []), *patches.notes.get(tensor, ())), tuple(how))
     return cards
 
@@ -237,12 +243,15 @@ def excited_cards(
 def _projections(
     model: Model, item: PreparedInput, tensor: str, channels: Sequence[Strong], options: ExcitedOptions
 ) -> tuple[dict[int, Projection], str]:
-    """{channel: its projection}; none, with the reason, where there is no way back to the pixels."""
+    """{channel: its projection}, by the rule that tells pictures apart; none, with the reason, where there is no way
+    back to the pixels.
+    """
+    from onnxvis.measure.patch_projections import telling_variant
     from onnxvis.measure.projections import project
 
-    asked = [one.channel for one in channels]
+    asked, variant = [one.channel for one in channels], telling_variant(model, tensor)
     try:
-        found = project(model, item.feeds, tensor, asked, options=options.run)
+        found = project(model, item.feeds, tensor, asked, variant=variant, options=options.run)
     except (RewriteError, UsageError, InputError, ModelError) as error:
         return {}, f"no projection: {error}"
     return {one.channel: one for one in found if one.channel is not None}, ""

@@ -46,9 +46,12 @@ def heatmap_picture(found: Heatmap, picture: Array | None, colormap: str = "turb
 
 
 def heatmap_page(maps: Sequence[tuple[Heatmap, str]], picture: Array | None, title: str, colormap: str) -> Array:
-    """What the model saw and each map over it, the method and a line of text below each; (R, C, 3) uint8 RGB."""
+    """What the model saw and each map over it, the method and a line of text below each; (R, C, 3) uint8 RGB.
+
+    Below a map that holds nothing stands that it is blank.
+    """
     tiles = [] if picture is None else [(_tile(picture), "the picture", "as the model saw it")]
-    tiles += [(_tile(heatmap_picture(found, picture, colormap)), found.method, text) for found, text in maps]
+    tiles += [(_tile(heatmap_picture(found, picture, colormap)), _named(found), text) for found, text in maps]
     height, width = (max(tile.shape[axis] for tile, _, _ in tiles) for axis in (0, 1))
     columns = min(len(tiles), max(3, math.ceil(math.sqrt(len(tiles)))))
     step_x, step_y = width + _GAP, height + _CAPTION + _GAP
@@ -107,6 +110,10 @@ def target_name(index: Sequence[int], shape: Sequence[Dim], labels: Labels | Non
         name = labels.name(index[0]) if labels is not None else ""
         return f"{index[0]} {name}" if name and name != str(index[0]) else f"class {index[0]}"
     return f"element {', '.join(map(str, index))}"
+
+
+def _named(found: Heatmap) -> str:
+    return found.method if found.map.any() else f"{found.method}: blank"
 
 
 def _tile(picture: Array) -> Array:

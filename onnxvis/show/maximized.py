@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw
 
+from onnxvis.measure.maximize.objective import short_label
 from onnxvis.show.chart import nice_values
 from onnxvis.show.mosaic import upscale
 from onnxvis.show.sheet import drawable, fitted, font
@@ -27,6 +28,7 @@ __all__ = [
     "describe_maximized",
     "maximized_arrays",
     "maximized_page",
+    "whole_steps",
 ]
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -63,9 +65,20 @@ def maximized_page(items: Sequence[tuple[Maximized, str]], title: str) -> Array:
     for place, (tile, (found, name)) in enumerate(zip(tiles, items, strict=True)):
         left, top = _GAP + place % columns * step_x, _TITLE + place // columns * step_y
         page.paste(Image.fromarray(tile), (left, top))
-        draw.text((left, top + height + 3), fitted(name, 14, width), _TEXT, font(14))
+        draw.text((left, top + height + 3), _fitted_label(name, 14, width), _TEXT, font(14))
         draw.text((left, top + height + 20), drawable(f"activation {number(found.value)}"), _FAINT, font(12))
     return np.asarray(page)
+
+
+def whole_steps(last: int) -> list[int]:
+    """The steps that are written below a chart of steps 1 to `last`: round whole numbers."""
+    return [int(step) for step, _ in nice_values(1.0, float(max(last, 2)), 5) if step.is_integer() and step <= last]
+
+
+def _fitted_label(name: str, size: int, width: int) -> str:
+    """`name` in `width` pixels, the channel behind its last colon kept."""
+    lines = (drawable(short_label(name, limit)) for limit in range(60, 5, -1))
+    return next((line for line in lines if font(size).getlength(line) <= width), fitted(name, size, width))
 
 
 def ascent_picture(lines: Sequence[tuple[str, Array]], title: str) -> Array:
@@ -90,8 +103,8 @@ def ascent_picture(lines: Sequence[tuple[str, Array]], title: str) -> Array:
     for value, text in nice_values(low, high, 5):
         draw.line((place(1, value), place(last, value)), _PALE, _FINER)
         write(place(1, value)[0] - 8 * _FINER, place(1, value)[1], text, "rm")
-    for step, text in nice_values(1.0, float(max(last, 2)), 5):
-        write(place(step, low)[0], place(step, low)[1] + 8 * _FINER, text, "mt")
+    for step in whole_steps(last):
+        write(place(step, low)[0], place(step, low)[1] + 8 * _FINER, f"{step:,}", "mt")
     write(place((1 + last) / 2, low)[0], (_HEIGHT - 8) * _FINER, "step", "ms")
     for count, (name, values) in enumerate(lines):
         colour = COLOURS[count % len(COLOURS)]
@@ -100,7 +113,7 @@ def ascent_picture(lines: Sequence[tuple[str, Array]], title: str) -> Array:
         if count < _LEGEND:
             x, y = (_WIDTH - _RIGHT + 14) * _FINER, (_TOP + 8 + 18 * count) * _FINER
             draw.line((x, y, x + 18 * _FINER, y), colour, 2 * _FINER)
-            write(x + 24 * _FINER, y, fitted(name, 13, _RIGHT - 44), "lm")
+            write(x + 24 * _FINER, y, _fitted_label(name, 13, _RIGHT - 44), "lm")
     return np.asarray(page.reduce(_FINER))
 
 

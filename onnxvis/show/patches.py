@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from onnxvis.measure.patches import ChannelPatches, TensorPatches
 from onnxvis.show.sheet import drawable, fitted, font
-from onnxvis.show.text import number
+from onnxvis.show.text import clean, number
 from onnxvis.version import __version__
 
 __all__ = ["channel_page", "describe_patches", "field_of", "overview_page", "patch_grid"]
@@ -23,6 +23,7 @@ Array = np.ndarray[Any, np.dtype[np.uint8]]
 _TILE, _SMALL = 128, 42
 _GAP, _HEAD, _MARGIN, _LEAST, _READABLE = 3, 84, 14, 320, 250
 _BLOCK_GAP, _LABEL, _COLUMNS = 16, 20, 8
+_SEES, _NAME, _WIDEST = ", each value sees ", 180, 480
 _TEXT, _FAINT, _GROUND, _NOTHING = (40, 44, 52), (100, 108, 120), (255, 255, 255), (233, 236, 241)
 
 
@@ -46,19 +47,20 @@ def channel_page(
 
     `field` as from `field_of`: all patches are drawn to its scale. `top`: how many there is room for. `projections`:
     one picture (h, w, 3) uint8 a patch, of the size of its pixels; they stand to the right, under `caption`, in the
-    same order.
+    same order. Where a title is too long, what stands in it before ', each value sees' is cut.
     """
     grids = [("strongest patches", patch_grid([patch.pixels for patch in channel.patches], channel, field, top, _TILE))]
     if projections is not None:
         grids.append((caption, patch_grid(projections, channel, field, top, _TILE)))
     height, width = grids[0][1].shape[:2]
     step = max(width, _READABLE) + _MARGIN
-    page = Image.new("RGB", (len(grids) * step + _MARGIN, _HEAD + height + _MARGIN), _GROUND)
+    wide = max(len(grids) * step + _MARGIN, _least_width(title, 13))
+    page = Image.new("RGB", (wide, _HEAD + height + _MARGIN), _GROUND)
     draw = ImageDraw.Draw(page)
     values = [patch.value for patch in channel.patches]
     span = f"{number(values[0])} to {number(values[-1])}" if values else "never responds"
     draw.text((_MARGIN, 10), drawable(f"channel {channel.channel}: {span}"), _TEXT, font(18))
-    draw.text((_MARGIN, 37), fitted(title, 13, page.width - 2 * _MARGIN), _FAINT, font(13))
+    draw.text((_MARGIN, 37), _fitted_title(title, 13, wide - 2 * _MARGIN), _FAINT, font(13))
     for place, (text, grid) in enumerate(grids):
         left = _MARGIN + place * step
         draw.text((left, 62), fitted(text, 13, step - _MARGIN), _TEXT, font(13))
@@ -67,15 +69,18 @@ def channel_page(
 
 
 def overview_page(blocks: Sequence[tuple[ChannelPatches, Array]], title: str) -> Array:
-    """One small grid a channel, as from `patch_grid`, its number and strongest value below; uint8 RGB. One at least."""
+    """One small grid a channel, as from `patch_grid`, its number and strongest value below; uint8 RGB. One at least.
+
+    The title is cut as in `channel_page`.
+    """
     height, width = blocks[0][1].shape[:2]
     columns = min(len(blocks), _COLUMNS)
     rows = math.ceil(len(blocks) / columns)
     step_x, step_y = width + _BLOCK_GAP, height + _LABEL + _BLOCK_GAP
-    wide = max(columns * step_x - _BLOCK_GAP, _LEAST) + 2 * _MARGIN
+    wide = max(max(columns * step_x - _BLOCK_GAP, _LEAST) + 2 * _MARGIN, _least_width(title, 16))
     page = Image.new("RGB", (wide, 44 + rows * step_y), _GROUND)
     draw = ImageDraw.Draw(page)
-    draw.text((_MARGIN, 12), fitted(title, 16, wide - 2 * _MARGIN), _TEXT, font(16))
+    draw.text((_MARGIN, 12), _fitted_title(title, 16, wide - 2 * _MARGIN), _TEXT, font(16))
     for place, (channel, grid) in enumerate(blocks):
         left, top = _MARGIN + place % columns * step_x, 44 + place // columns * step_y
         page.paste(Image.fromarray(grid), (left, top))
@@ -83,6 +88,24 @@ def overview_page(blocks: Sequence[tuple[ChannelPatches, Array]], title: str) ->
         draw.text((left, top + height + 3), str(channel.channel), _TEXT, font(13))
         draw.text((left + width, top + height + 4), drawable(best), _FAINT, font(12), anchor="ra")
     return np.asarray(page)
+
+
+def _least_width(title: str, size: int) -> int:
+    """Of a page that shows what a value sees in full, and something of the names before it; 0 for other titles."""
+    _, sees, rest = title.rpartition(_SEES)
+    if not sees:
+        return 0
+    length = font(size).getlength(drawable(clean(sees + rest, _WIDEST)))
+    return min(math.ceil(length), _WIDEST) + _NAME + 2 * _MARGIN
+
+
+def _fitted_title(title: str, size: int, width: int) -> str:
+    """`title` on one line of `width` pixels: the names in it are cut, and what a value sees stays."""
+    names, sees, rest = title.rpartition(_SEES)
+    if not sees:
+        return fitted(title, size, width)
+    end = fitted(sees + rest, size, width - _NAME)
+    return fitted(names, size, width - math.ceil(font(size).getlength(end))) + end
 
 
 def patch_grid(

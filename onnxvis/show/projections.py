@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
+from onnxvis.errors import UsageError
 from onnxvis.show.colormap import palette
 from onnxvis.show.mosaic import stretch
 from onnxvis.show.sheet import drawable, fitted, font
@@ -41,6 +42,7 @@ _TILE, _GAP, _BETWEEN, _TITLE, _CAPTION = 224, 20, 6, 44, 44
 _TEXT, _FAINT, _GROUND, _RING = (40, 44, 52), (100, 108, 120), (255, 255, 255), (255, 255, 255)
 _IN_ONE_COLUMN = 3
 _SMALLEST_CROP, _FADED = 16, 0.01
+_MOST_PIXELS = 40e6
 
 
 def projection_picture(values: Array, *, bgr: bool = False) -> Array:
@@ -89,7 +91,9 @@ def ladder_page(
     """Every step, deepest first, the last in colour, on a titled page (R, C, 3) uint8 RGB.
 
     Steps are `blended`; with `first` each has a row of its own, of its first channels alone, signed around grey.
+    Raises UsageError where so many channels would take more than 40 megapixels.
     """
+    _check_page(found, first)
     tiles = list(_steps(found, first, colormap, bgr))
     if picture is not None:
         tiles[-1].append((picture, "the picture", "as the model saw it"))
@@ -231,6 +235,17 @@ def _steps(found: Ladder, first: int, colormap: str, bgr: bool) -> Iterator[list
         ]
     values = found.steps[-1].values
     yield [(projection_picture(values, bgr=bgr), "pixels", shape(values.shape))]
+
+
+def _check_page(found: Ladder, first: int) -> None:
+    """Before anything is drawn; a tile is at most a square."""
+    widest = max((min(first, len(step.values)) for step in found.steps[:-1]), default=0)
+    pixels = widest * (_TILE + _BETWEEN) * len(found.steps) * (_TILE + _CAPTION + _GAP // 2)
+    if pixels > _MOST_PIXELS:
+        raise UsageError(
+            f"{len(found.steps)} steps of up to {widest} channels make a page of {pixels / 1e6:.0f} megapixels, above "
+            f"{_MOST_PIXELS / 1e6:.0f}; give a smaller --first"
+        )
 
 
 def _page(lines: Sequence[Sequence[Sequence[Tile]]], title: str, enlarge: int = cv2.INTER_CUBIC) -> Array:

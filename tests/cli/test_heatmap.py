@@ -12,7 +12,7 @@ from onnxvis.graph.load import load
 from onnxvis.measure.heatmaps.explain import METHOD_NAMES, explain
 from onnxvis.measure.heatmaps.masked import RISE
 from onnxvis.measure.heatmaps.method import METHODS
-from onnxvis.run.flags import PreprocessFlags
+from onnxvis.run.flags import PreprocessFlags, flags_text
 from onnxvis.run.reading import Reading
 from tests.cli.conftest import Fails
 from tests.measure.boxes.yolo import ANCHORS, FLAGS, SIDE, declared, raw, with_metadata
@@ -88,10 +88,26 @@ def test_all_methods_on_one_page_and_a_folder_of_pictures(model: Path, tmp_path:
         photo(folder, height=32, width=32).rename(folder / name)
     out = tmp_path / "out"
     assert main(["heatmap", str(model), str(folder), "--method", "all", "-o", str(out), *RAW]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b.png.png"]
-    page = cv2.imread(str(out / "a.png.png"))
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
+    page = cv2.imread(str(out / "a.png"))
     assert page is not None
     assert page.shape[1] > 5 * 256
+
+
+def test_pictures_of_a_folder_are_never_written_over(
+    model: Path, tmp_path: Path, fails: Fails, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    for each in (folder, out):
+        each.mkdir()
+    before = photo(folder, "a.png", 32, 32).read_bytes()
+    assert main(["heatmap", str(model), str(folder), "-o", str(folder), *RAW]) == 0
+    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "a.png.png"]
+    assert capsys.readouterr().out == f"{folder / 'a.png.png'}\n"
+    (folder / "a.png.png").unlink()
+    (out / "a.png").symlink_to(folder / "a.png")
+    assert "never changed" in fails("heatmap", model, folder, "-o", out, *RAW)
+    assert (folder / "a.png").read_bytes() == before
 
 
 def test_all_leaves_out_what_is_slow(
@@ -110,10 +126,11 @@ def test_all_leaves_out_what_is_slow(
     assert json.loads(capsys.readouterr().out)["inputs"][0]["heatmaps"][0]["method"] == "layercam"
 
 
-def test_methods_are_listed_with_their_definitions(
-    model: Path, picture: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["heatmap", str(model), str(picture), "--list-methods"]) == 0
+@pytest.mark.parametrize("words", [[], ["model.onnx"], ["model.onnx", "picture.png", "--method", "cam"]])
+def test_methods_are_listed_with_their_definitions(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["heatmap", *words, "--list-methods"])
+    assert ended.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == list(METHOD_NAMES)
     assert all(len(line.split()) > 3 for line in lines)
@@ -141,6 +158,94 @@ def test_what_is_refused(model: Path, picture: Path, tmp_path: Path, fails: Fail
     assert "never changed" in fails("heatmap", model, picture, "-o", model, *RAW)
     assert "never changed" in fails("heatmap", model, picture, "-o", picture, *RAW)
     assert not (tmp_path / "h.png").exists()
+
+
+def test_no_method_and_no_seed(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    start = ("heatmap", model, picture, "-o", tmp_path / "h.png", *RAW)
+    modes: list[tuple[str, ...]] = [(), ("--faithfulness",), ("--layer", "stage2", "--channel", "1")]
+    for mode in modes:
+        for named in ("", ",", ",,"):
+            assert f"--method '{named}' names no method; give one, such as " in fails(*start, *mode, "--method", named)
+    for mode in [("--method", "rise"), ("--method", "smoothgrad"), ("--faithfulness",)]:
+        for seed in ("-1", str(2**63)):
+            assert f"--seed {seed} is no seed; give a whole number from 0" in fails(*start, *mode, "--seed", seed)
+    assert not (tmp_path / "h.png").exists()
+
+
+def test_the_largest_seed_is_taken(model: Path, picture: Path, tmp_path: Path) -> None:
+    words = ["--method", "rise", "--masks", "8", "--seed", str(2**63 - 1), "--npz", str(tmp_path / "m.npz")]
+    assert main(["heatmap", str(model), str(picture), *words, *RAW]) == 0
+    assert np.ptp(np.load(tmp_path / "m.npz")["rise/raw"]) > 0
+
+
+@pytest.mark.parametrize(
+    "mode", [[], ["--faithfulness"], ["--layer", "stage2", "--whole"], ["--ladder"], ["--list-targets"]]
+)
+def test_a_guess_is_told_once_and_is_in_the_json(
+    mode: list[str], model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        photo(folder, name, 32, 32)
+    settings = Reading.of(load(model)).preprocessing
+    assert settings is not None
+    assert settings.guessed
+    guess = flags_text(settings)
+    assert main(["heatmap", str(model), str(folder), *mode, "--json"]) == 0
+    said = capsys.readouterr()
+    assert said.err.count(f"onnxvis: how pictures are prepared was GUESSED; settle it with: {guess}\n") == 1
+    assert [item["preprocessing_guess"] for item in json.loads(said.out)["inputs"]] == [guess, guess]
+    assert main(["heatmap", str(model), str(folder), *mode, "--json", *guess.split()]) == 0
+    said = capsys.readouterr()
+    assert "GUESSED" not in said.err
+    assert [item["preprocessing_guess"] for item in json.loads(said.out)["inputs"]] == [None, None]
+
+
+def test_results_do_not_overwrite_each_other(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    one, page = tmp_path / "x.png", tmp_path / "out" / "page.png"
+    start = ("heatmap", model, picture, *RAW)
+    channel = ("--layer", "stage2", "--channel", "1")
+    assert "-o and --npz cannot both be" in fails(*start, "-o", one, "--npz", one)
+    assert "-o and --npz cannot both be" in fails(*start, *channel, "-o", one, "--npz", one)
+    assert "-o and --npz cannot both be" in fails(*start, *channel, "-o", tmp_path / "out", "--npz", page)
+    assert "-o and --csv cannot both be" in fails(*start, "--faithfulness", "-o", one, "--csv", one)
+    assert not one.exists()
+    assert not page.exists()
+
+
+def test_options_that_would_do_nothing_are_refused(model: Path, picture: Path, tmp_path: Path, fails: Fails) -> None:
+    start = ("heatmap", model, picture, *RAW)
+    cases: list[tuple[str | Path, ...]] = [
+        ("--mask", picture), ("--box", "0,0,1,1"), ("--blur", "2"), ("--tolerance", "0"), ("--randomisation",),
+        ("--csv", tmp_path / "x.csv"),
+    ]  # fmt: skip
+    modes: list[tuple[str | Path, ...]] = [
+        ("-o", tmp_path / "x.png"),
+        ("-o", tmp_path / "x.png", "--layer", "stage2", "--channel", "1"),
+        ("--list-targets",),
+    ]
+    for words in cases:
+        for mode in modes:
+            said = fails(*start, *mode, *words)
+            assert f"{words[0]} belongs to --faithfulness; give that too" in said
+    for words in [("-o", tmp_path / "x.png"), ("--npz", tmp_path / "x.npz")]:
+        assert f"--list-targets writes no file; leave {words[0]} out" in fails(*start, "--list-targets", *words)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a file system that takes no files")
+@pytest.mark.parametrize("mode", [(), ("--faithfulness",), ("--layer", "stage2", "--channel", "1")])
+def test_a_place_that_takes_no_file_is_found_before_the_work(
+    mode: tuple[str, ...], model: Path, picture: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("nothing is read before")
+
+    monkeypatch.setattr(Reading, "of", never)
+    start = ("heatmap", model, picture, *mode, *RAW)
+    assert "no file can be made in /proc" in fails(*start, "-o", "/proc/x.png")
+    second = "--csv" if mode == ("--faithfulness",) else "--npz"
+    assert "no file can be made in /proc" in fails(*start, second, "/proc/x.npz")
 
 
 def test_a_box_of_a_detector(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

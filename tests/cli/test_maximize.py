@@ -19,6 +19,8 @@ from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
 from onnxvis.show.maximized import COLOURS
 from tests.cli.conftest import Fails
+from tests.measure.boxes.yolo import declared, raw, with_metadata
+from tests.tiny import rename, tiny, write
 
 RAW = ("--preprocess", "unit", "--threads", "1")
 SHORT = ("--steps", "6", "--quiet", *RAW)
@@ -86,6 +88,33 @@ def test_curves_and_facts_agree(model: Path, tmp_path: Path, capsys: pytest.Capt
         assert line.any()
 
 
+def test_channels_may_stand_in_one_word(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--tensor", "stage1", "--channel", "3,4", "--channel", "4", "--json"]
+    assert main(["maximize", str(model), *words, *SHORT]) == 0
+    found = json.loads(capsys.readouterr().out)["pictures"]
+    assert [one["label"].rpartition(":")[2] for one in found] == ["3", "4"]
+
+
+def test_channels_of_a_long_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(rename(tiny(), {"stage1.y/relu": "deep/" * 60}), tmp_path)
+    words = ["--tensor", "deep/" * 60, "--channel", "3,4", "--json", "--steps", "2"]
+    assert main(["maximize", str(path), *words, *RAW]) == 0
+    told = [line.split(": activation")[0] for line in capsys.readouterr().err.splitlines() if ": activation" in line]
+    assert [line[-2:] for line in told] == [":3", ":4"]
+    assert max(map(len, told)) < 140
+
+
+def test_a_detector_s_class_stands_in_a_cell(fails: Fails, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(with_metadata(raw(), onnxvis__detector=json.dumps(declared())), tmp_path, "detector.onnx")
+    words = ("maximize", path, "--json", *SHORT)
+    for place in ("box:0", "box:7"):
+        assert "no box before there is a picture; name a class in a cell" in fails(*words, "--target", place)
+    assert "give class:2@ROW,COLUMN" in fails(*words, "--target", "2")
+    assert main([*map(str, words), "--target", "class:2@1,3@8", "--target", "head8:2"]) == 0
+    labels = [one["label"] for one in json.loads(capsys.readouterr().out)["pictures"]]
+    assert labels == ["class:2@1,3@8 (head8:7,1,3)", "head8:2"]
+
+
 def test_until_stops(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["maximize", str(model), "--target", "3", "--json", "--until", "-1000", *SHORT]) == 0
     (found,) = json.loads(capsys.readouterr().out)["pictures"]
@@ -130,6 +159,17 @@ def test_progress_has_the_activation(model: Path, capsys: pytest.CaptureFixture[
         (["--target", "1", "--compare-optimizers", "a.png", "-o", "b.png"], "writes nothing else but --json"),
         (["--target", "1", "--target", "2", "--compare-optimizers", "a.png"], "name one channel or class"),
         (["--json", "--tensor", "stage1.first/relu", "--channel", "5"], "nothing excites 'stage1.first/relu:5'"),
+        (["--json", "--tensor", "stage1", "--channel", "-1"], "has 8 channels; -1 is not one of 0 to 7"),
+        (["--json", "--tensor", "stage1", "--channel", "1,x"], "--channel '1,x' is no channel; give a number from 0"),
+        (
+            ["--json", "--target", "1", "--steps", "2000000"],
+            "--steps 2,000,000 is out of range; give a number from 1 to",
+        ),
+        (["--target", "1", "-o", "m.png", "--curve", "m.png"], "two results cannot both be m.png; name another file"),
+        (["--target", "1", "--npz", "m.csv", "--curve", "./m.csv"], "two results cannot both be m.csv"),
+        (["--target", "1", "--curve", "m.csv", "--curve", "m.csv"], "two results cannot both be m.csv"),
+        (["--target", "1", *["--compare-optimizers", "m.gif"] * 2], "two results cannot both be m.gif"),
+        (["--target", "1", "-o", "m.onnx"], "'m.onnx' should end in .png, or have no ending, for a folder"),
         (["--json", "--tensor", "conv1.weight", "--channel", "5"], "has no tensor 'conv1.weight'"),
     ],
 )
@@ -139,7 +179,7 @@ def test_what_cannot_be_done_is_said_in_a_sentence(fails: Fails, model: Path, wo
 
 
 def test_neither_the_model_nor_the_labels_are_written_over(fails: Fails, model: Path, tmp_path: Path) -> None:
-    assert "never changed" in fails("maximize", model, "--target", "1", "-o", model, *SHORT)
+    assert "never changed" in fails("maximize", model, "--target", "1", "--npz", model, *SHORT)
     labels = tmp_path / "labels.csv"
     labels.write_text("\n".join("abcdefghij"))
     words = ("--target", "1", "--labels", labels, "--curve", labels)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -12,9 +13,9 @@ from onnxvis.cli import options as shared
 from onnxvis.errors import UsageError
 from onnxvis.measure.boxes.flags import KINDS, NO_FLAGS, DetectorFlags
 from onnxvis.run.fitting import Fit, Interpolation
-from onnxvis.run.flags import PreprocessFlags
+from onnxvis.run.flags import PreprocessFlags, override
 from onnxvis.run.pictures import MAX_PIXELS
-from onnxvis.run.preprocess import PRESETS
+from onnxvis.run.preprocess import PRESETS, preset
 from onnxvis.run.session import RunOptions
 from onnxvis.show.budget import DEFAULT_BUDGET
 from onnxvis.show.colormap import COLORMAPS
@@ -54,6 +55,29 @@ def test_what_is_asked_for() -> None:
         shared.detector_flags(parsed("--anchors", "1,2,3"))
     with pytest.raises(UsageError, match="--threads -1"):
         shared.run_options(parsed("--threads", "-1"))
+    assert [shared.check_seed(seed) for seed in (0, 7, 2**63 - 1)] == [0, 7, 2**63 - 1]
+    for seed in (-1, 2**63):
+        with pytest.raises(UsageError, match=f"--seed {seed} is no seed"):
+            shared.check_seed(seed)
+
+
+def test_names_of_methods() -> None:
+    assert shared.method_names([], "--method", "gradcam") == ["gradcam"]
+    assert shared.method_names(["a,b", ",c"], "--method", "gradcam") == ["a", "b", "c"]
+    for words in ([""], [","], ["", ","]):
+        with pytest.raises(UsageError, match="names no method; give one, such as gradcam"):
+            shared.method_names(words, "--method", "gradcam")
+
+
+def test_a_guess_is_said_with_the_options_that_settle_it() -> None:
+    settled = preset("caffe", (32, 48))
+    guessed = replace(settled, guessed=True)
+    for known in (settled, None):
+        assert (shared.preprocessing_guess(known), shared.guess_note(known)) == (None, None)
+    guess = shared.preprocessing_guess(guessed)
+    assert guess is not None
+    assert override(preset("unit"), shared.preprocess_flags(parsed(*guess.split()))) == settled
+    assert shared.guess_note(guessed) == f"how pictures are prepared was GUESSED; settle it with: {guess}"
 
 
 def test_the_choices_are_those_of_the_pictures() -> None:

@@ -128,6 +128,9 @@ def test_wrong_use_is_one_sentence(model: Path, folder: Path, tmp_path: Path, fa
     assert "0 is no number of patches a channel" in fails(*base, *out, "--top", "0")
     assert "no tensor 'stagee'" in fails("patches", model, folder, "--tensor", "stagee", *out)
     assert "whatever is fed" in fails("patches", model, folder, "--tensor", "fc.weight", *out, *RAW)
+    assert "--no-projections leaves nothing for --variant guided" in fails(
+        *base, *out, "--no-projections", "--variant", "guided"
+    )
     assert "holds the pictures" in fails(*base, "-o", folder)
     assert "holds the pictures" in fails("patches", model, folder / "00.png", "--tensor", "stage1", "-o", folder, *RAW)
     empty = tmp_path / "empty"

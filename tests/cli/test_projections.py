@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
 from onnxvis.cli.main import main
 from onnxvis.graph.load import load
@@ -15,7 +16,7 @@ from onnxvis.run.flags import PreprocessFlags
 from onnxvis.run.reading import Reading
 from onnxvis.show.projections import projection_picture, step_pictures
 from tests.cli.conftest import Fails
-from tests.tiny import Array, photo, rename, tiny, write
+from tests.tiny import Array, from_text, photo, rename, tiny, write
 
 RAW = ("--preprocess", "raw", "--fit", "stretch", "--quiet")
 LAYER = ("--layer", "stage2")
@@ -71,7 +72,7 @@ def test_the_whole_layer_as_json(model: Path, picture: Path, capsys: pytest.Capt
     (item,) = json.loads(capsys.readouterr().out)["inputs"]
     assert item["input"] == str(picture)
     (found,) = item["projections"]
-    assert (found["layer"], found["channel"], found["variant"], found["position"]) == (TENSOR, None, "deconvnet", "all")
+    assert (found["layer"], found["channel"], found["variant"], found["position"]) == (TENSOR, None, "guided", "all")
     layer = SeededProbe(load(model), feeds(model, picture), TENSOR).activation
     assert found["max"] == layer.max()
     assert layer[:, found["peak"][0], found["peak"][1]].max() == layer.max()
@@ -86,7 +87,7 @@ def test_a_ladder_has_a_file_a_step(
     said = json.loads(capsys.readouterr().out)["inputs"][0]["ladder"]
     fed = feeds(model, picture)
     (channel,) = strongest_channels(SeededProbe(load(model), fed, TENSOR).activation, 1)
-    found = ladder(load(model), fed, TENSOR, channel)
+    found = ladder(load(model), fed, TENSOR, channel, variant="guided")
     assert (said["layer"], said["channel"]) == (TENSOR, channel)
     stored = np.load(arrays)
     for step in found.steps:
@@ -110,7 +111,7 @@ def test_a_folder_of_pictures_has_a_page_each(model: Path, tmp_path: Path) -> No
     for seed, name in enumerate(("a.png", "b.png")):
         photo(folder, height=32, width=32, seed=seed).rename(folder / name)
     assert main(["heatmap", str(model), str(folder), *LAYER, "--strongest", "3", "-o", str(out), *RAW]) == 0
-    assert sorted(path.name for path in out.iterdir()) == ["a.png.png", "b.png.png"]
+    assert sorted(path.name for path in out.iterdir()) == ["a.png", "b.png"]
 
 
 def test_what_is_noteworthy_is_told(
@@ -119,6 +120,44 @@ def test_what_is_noteworthy_is_told(
     words = ["--layer", "stage1.first/relu", "--channel", "5", "-o", str(tmp_path / "x.png")]
     assert main(["heatmap", str(model), str(picture), *words, *RAW[:4]]) == 0
     assert "onnxvis: channel 5 is 0 everywhere on this picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("mode", [["--channel", "1"], ["--ladder"]])
+def test_the_rule_follows_the_max_pools_and_is_told(
+    mode: list[str], picture: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The tiny network has no max-pool; the other one has one before its last map."""
+    proto = from_text(
+        "g (float[1, 3, 32, 32] x) => (float[1, 3, 16, 16] y) "
+        "{ a = Relu (x)  b = MaxPool <kernel_shape = [2, 2], strides = [2, 2]> (a)  c = Conv (b, w)  y = Relu (c) }"
+    )
+    weights = np.random.default_rng(0).standard_normal((3, 3, 1, 1)).astype(np.float32)
+    proto.graph.initializer.append(numpy_helper.from_array(weights, "w"))
+    pooled = write(proto, tmp_path, "pooled.onnx")
+    for path, layer, words, variant, told in (
+        (model, TENSOR, [], "guided", True),
+        (pooled, "y", [], "deconvnet", False),
+        (model, TENSOR, ["--method", "deconvnet"], "deconvnet", False),
+    ):
+        line = ["heatmap", str(path), str(picture), "--layer", layer, *mode, *words, "--json", *RAW[:4]]
+        assert main(line) == 0
+        said = capsys.readouterr()
+        (item,) = json.loads(said.out)["inputs"]
+        (found,) = item["projections"] if "projections" in item else [item["ladder"]]
+        assert found["variant"] == variant
+        note = f"onnxvis: projected by guidedbackprop: no max-pool lies before '{TENSOR}'"
+        assert (said.err.count(note), said.err.count("projected by")) == ((1, 1) if told else (0, 0))
+
+
+def test_a_page_that_would_be_too_large_is_not_made(
+    model: Path, picture: Path, tmp_path: Path, fails: Fails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("onnxvis.show.projections._MOST_PIXELS", 1e6)
+    out, arrays = tmp_path / "l.png", tmp_path / "l.npz"
+    said = fails("heatmap", model, picture, "--ladder", "--first", "999", "-o", out, "--npz", arrays, *RAW)
+    assert "give a smaller --first" in said
+    assert not out.exists()
+    assert not arrays.exists()
 
 
 def test_hostile_names_stay_on_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,7 +179,10 @@ def test_hostile_names_stay_on_one_line(tmp_path: Path, capsys: pytest.CaptureFi
         ([*LAYER, "--channel", "x"], "--channel 'x' is no channel"),
         ([*LAYER, "--channel", "-1"], "--channel '-1' is no channel"),
         ([*LAYER, "--channel", "1", "--whole"], "--channel and --whole contradict each other"),
-        ([*LAYER, "--strongest", "-2"], "--strongest -2 is below 0"),
+        ([*LAYER, "--strongest", "-2"], "--strongest -2 is no number of channels; give 1 or more"),
+        ([*LAYER, "--strongest", "0"], "--strongest 0 is no number of channels"),
+        (["--ladder", "--first", "0"], "--first 0 is no number of channels"),
+        (["--first", "0"], "--first 0 is no number of channels"),
         ([*LAYER, "--position", "all"], "say what to project"),
         ([*LAYER, "--channel", "1", "--first", "2"], "--first goes with --ladder"),
         ([*LAYER, "--channel", "1,2", "--ladder"], "--ladder starts from one channel"),

@@ -296,9 +296,9 @@ def test_all_heatmaps_are_every_method_and_lists_have_each_once(
     assert "'nothing'" in fails("report", model, picture, "--heatmaps", "all,nothing", "-o", tmp_path / "r.html")
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr("onnxvis.show.report.write_report", lambda *given: asked.append(given[3].heatmaps))
-    for words in ("all", "all,rise", "rise,gradcam,rise", "none", ""):
+    for words in ("all", "all,rise", "rise,gradcam,rise", "none"):
         assert run(model, picture, "-o", tmp_path / "r.html", "--heatmaps", words, "--quiet") == 0
-    assert asked == [METHOD_NAMES, METHOD_NAMES, ("rise", "gradcam"), (), ("gradcam",)]
+    assert asked == [METHOD_NAMES, METHOD_NAMES, ("rise", "gradcam"), ()]
     assert {"scorecam", "ablationcam", "reciprocam", "rise", "occlusion"} < set(METHOD_NAMES)
 
 
@@ -348,8 +348,13 @@ def test_settings_of_channels_that_cannot_be_are_refused(
         (("--patches", picture), "photo.png is no folder"),
         (("--patches", tmp_path / "none"), "none is no folder"),
         (("--faithfulness", "--heatmaps", "none"), "--faithfulness tests heatmaps"),
+        (("--heatmaps", ""), "--heatmaps '' names no method"),
+        (("--heatmaps", ","), "--heatmaps ',' names no method"),
     ):
         assert said in fails("report", model, picture, *target, *words)
+    assert "--patches go beside the strongest channels of an INPUT" in fails(
+        "report", model, *target, "--patches", tmp_path
+    )
     (tmp_path / "empty").mkdir()
     assert "can be read" in fails("report", model, picture, *target, "--patches", tmp_path / "empty")
     assert not (tmp_path / "r.html").exists()

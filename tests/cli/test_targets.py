@@ -88,6 +88,37 @@ def test_the_table_has_a_line_for_each(detector: Path, shown: Path, capsys: pyte
     assert lines[-1].endswith("1 × 16 × 4 × 4")
 
 
+def test_where_no_box_is_sure_the_strongest_candidate_is_listed(
+    detector: Path, shown: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its score by hand: the largest product of objectness and class over all cells, in words too."""
+    model, item = prepared(detector, shown)
+    doubtful = {name: value - 8 for name, value in outputs_of(raw(), dict(item.feeds)).items()}
+    scores = []
+    for value in doubtful.values():
+        shares = 1 / (1 + np.exp(-value[0].reshape(2, 8, *value.shape[2:]).astype(np.float64)))
+        scores.append((shares[:, 4:5] * shares[:, 5:]).max())
+    monkeypatch.setattr("onnxvis.measure.activations.run_deployed", lambda *_: ([doubtful], None))
+    assert main(["heatmap", str(detector), str(shown), "--list-targets", "--anchors", WORDS]) == 0
+    said = capsys.readouterr()
+    first, *others = said.out.splitlines()
+    assert first.split()[0] == "box:0"
+    assert float(first.split()[3]) == pytest.approx(max(scores), rel=0.05)
+    assert [line.split(":")[0] for line in others] == ["head8", "head16"]
+    assert "no box reaches a score of 0.05: box:0 is the strongest candidate" in said.err
+    (box,) = find_targets(model, item, None, FLAGS, RunOptions("cpu"))["boxes"]
+    assert box["score"] == pytest.approx(max(scores), rel=1e-4)
+
+
+def test_where_every_box_is_broken_none_is_listed(detector: Path, shown: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, item = prepared(detector, shown)
+    empty = {name: np.full_like(value, np.nan) for name, value in outputs_of(raw(), dict(item.feeds)).items()}
+    monkeypatch.setattr("onnxvis.measure.activations.run_deployed", lambda *_: ([empty], None))
+    found = find_targets(model, item, None, FLAGS, RunOptions("cpu"))
+    assert found["boxes"] == []
+    assert any("found no box 0" in note for note in found["notes"])
+
+
 def test_json_of_a_folder_and_a_reason(tmp_path: Path, shown: Path, capsys: pytest.CaptureFixture[str]) -> None:
     broken = write(with_metadata(raw(), onnxvis__detector=json.dumps(declared(classes=7))), tmp_path, "broken.onnx")
     folder = tmp_path / "photos"

@@ -101,6 +101,9 @@ def test_a_name_may_hold_colons() -> None:
         ("y:0,0", "has no element 0,0"),
         ("y:9999999999999999999", "is no target"),
         ("cat", "'cat' is no target; give a class, 'top', OUTPUT:index"),
+        ("cat", r"of a detector box:K, K from 0, or class:CLASS@ROW,COLUMN\[@HEAD\] .*--list-targets"),
+        ("box:-1", "'box:-1' is no target"),
+        ("class:3", "'class:3' is no target"),
         ("-1", "is no target"),
         ("1" * 5000, "is no target"),
         ("", "is no target"),
@@ -309,6 +312,44 @@ def test_raw_heads_without_anchors_say_what_is_missing() -> None:
     for text in (TOP, "box:0"):
         with pytest.raises(UsageError, match="look like raw heads of the YOLOv3 family; give --anchors"):
             resolve_target(opened(DETECTORS["raw"]), text, outputs)
+
+
+def test_a_class_of_a_detector_stands_in_a_cell() -> None:
+    for name, output in (("raw", "head8"), ("rows", "output"), ("columns", "output0")):
+        with pytest.raises(UsageError, match=rf"is a detector.*class:2@ROW,COLUMN.*box:0.*{output}:2 means a raw"):
+            boxed(name, "2")
+    assert boxed("raw", "head8:2").index == (2,)
+
+
+def test_class_scores_beside_heads_keep_their_numbers() -> None:
+    outputs = {**outputs_of(DETECTORS["raw"], FEEDS), "y": LOGITS}
+    assert str(resolve_target(opened(DETECTORS["raw"]), "1", outputs, feeds=FEEDS, flags=FLAGS)) == "y:1"
+
+
+NAMES = {"onnxvis__labels": json.dumps(["cat", "crane", "star: red", "crane"])}
+
+
+def test_a_class_goes_by_the_name_that_the_model_s_labels_have_once() -> None:
+    named = opened(with_metadata(model().proto, **NAMES))
+    assert resolve_target(named, "cat", {"y": LOGITS}).index == (0,)
+    assert resolve_target(named, "star: red", {"y": LOGITS}).index == (2,)
+    for text in ("crane", "Cat", "class:cat@x"):
+        with pytest.raises(UsageError, match="is no target"):
+            resolve_target(named, text, {"y": LOGITS})
+    broken = opened(with_metadata(model().proto, onnxvis__labels="["))
+    with pytest.raises(UsageError, match="'cat' is no target"):
+        resolve_target(broken, "cat", {"y": LOGITS})
+
+
+def test_a_named_class_in_a_cell_is_its_number_s() -> None:
+    names = json.dumps(["cat", "dog", "star"])
+    proto = with_metadata(raw(), onnxvis__labels=names, onnxvis__detector=json.dumps(declared()))
+    outputs = outputs_of(proto, FEEDS)
+    for name, number in (("class:star@1,3@8", "class:2@1,3@8"), ("class:cat@0,1", "class:0@0,1")):
+        found, wanted = (resolve_target(opened(proto), text, outputs, feeds=FEEDS) for text in (name, number))
+        assert found == wanted
+    with pytest.raises(UsageError, match="give class:2@ROW,COLUMN"):
+        resolve_target(opened(proto), "star", outputs, feeds=FEEDS)
 
 
 def test_a_second_picture_is_not_explained() -> None:

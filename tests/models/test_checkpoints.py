@@ -110,7 +110,7 @@ def test_files_that_are_no_checkpoints(torch: Any, network: Any, tmp_path: Path)
             read_checkpoint(path)
     with pytest.raises(InputError, match="there is no file"):
         read_checkpoint(tmp_path / "absent.pth")
-    with pytest.raises(InputError, match="there is no file"):
+    with pytest.raises(InputError, match="is a folder; give the file of weights itself"):
         read_checkpoint(tmp_path)
 
 

@@ -187,13 +187,15 @@ def test_height_and_width_can_be_free_too(torch: Any, body: Any) -> None:
 
 
 def test_a_module_that_does_not_run_is_told_with_its_own_words(returning: Any) -> None:
-    with pytest.raises(InputError, match=r"Body does not run on an input of 1x4x8x8 .*expected .* 3 channels.*--size"):
+    with pytest.raises(
+        InputError, match=r"Body does not run on an input of 1x4x8x8 .*expected .* 3 channels.*--channels and --size$"
+    ):
         export_checked(returning(lambda _, y: y), (1, 4, 8, 8), {}, name="Body")
 
     def leave(_x: object, _y: object) -> None:
         sys.exit("gone")
 
-    with pytest.raises(InputError, match=r"\(gone\)"):
+    with pytest.raises(InputError, match=r"^Body ended the process instead of running \(sys.exit\(gone\)\)"):
         try_out(returning(leave), (1, 3, 8, 8), "Body")
 
 
@@ -208,6 +210,18 @@ def test_what_the_exporter_cannot_write_is_told(torch: Any, returning: Any) -> N
     module = returning(lambda _, y: torch.nn.functional.adaptive_avg_pool2d(y, 3))
     with pytest.raises(ModelError, match=r"Pool cannot be exported for an input of 1x3x8x8: .*adaptive"):
         export_checked(module, (1, 3, 8, 8), {}, name="Pool")
+
+
+def test_an_output_that_does_not_depend_on_the_input_is_told(torch: Any, returning: Any) -> None:
+    for still in (lambda _x, _y: torch.ones(3), lambda _x, _y: {"a": torch.ones(3), "b": torch.zeros(2)}):
+        with pytest.raises(ModelError, match=r"Still cannot be exported .*: what it returns does not depend on its"):
+            export_checked(returning(still), (1, 3, 8, 8), {}, name="Still")
+
+
+def test_the_exporter_prints_nothing(torch: Any, returning: Any, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ModelError, match="fft"):
+        export_checked(returning(lambda _, y: torch.fft.fft(y)), (1, 3, 8, 8), {}, name="Fft")
+    assert capfd.readouterr() == ("", "")
 
 
 def test_what_no_file_can_hold_is_refused_before_any_work(torch: Any, returning: Any) -> None:

@@ -11,6 +11,7 @@ import onnxvis
 from onnxvis.measure.activations import Activations
 from onnxvis.measure.channels import channel_statistics
 from onnxvis.measure.projections import project
+from onnxvis.rewrite.tape import Variant
 from onnxvis.run.reading import Reading
 from onnxvis.run.session import Execution, RunOptions
 from onnxvis.show.excited import ExcitedOptions, Patches, Strong, excited_cards, patches_in, strong_in, why_not
@@ -58,7 +59,7 @@ def test_a_card_shows_the_channel_and_its_own_projection(tmp_path: Path) -> None
         (6, 3, 12, 2.0), (1, 9, 2, 1.0),
     ]  # fmt: skip
     for card in found.channels:
-        (wanted,) = project(model, item.feeds, "stage1.y/relu", [card.channel], options=OPTIONS.run)
+        (wanted,) = project(model, item.feeds, "stage1.y/relu", [card.channel], variant="guided", options=OPTIONS.run)
         picture = projection_picture(wanted.values).astype(int).repeat(6, axis=0).repeat(6, axis=1)
         shown = decoded(card.projection)
         assert shown.shape == (card.height, card.width, 3) == picture.shape == (192, 192, 3)
@@ -107,7 +108,36 @@ def test_how_a_projection_was_made_is_told_once(tmp_path: Path) -> None:
     strong = {"stage1.y/relu": (Strong(0, np.eye(4)), Strong(1, np.eye(4)))}
     found = excited_cards(model, item, strong, Patches(), OPTIONS, silent)["stage1.y/relu"]
     assert found.notes == ()
-    assert found.how == ("half-precision numbers are computed in float32: their gradients would underflow",)
+    rule, precision = found.how
+    assert rule.startswith("by guided backpropagation (Springenberg et al., 2015)")
+    assert precision == "half-precision numbers are computed in float32: their gradients would underflow"
+
+
+def test_a_deconvnet_is_used_behind_max_pools_and_guided_backpropagation_before_any(tmp_path: Path) -> None:
+    proto = tiny()
+    place = next(place for place, node in enumerate(proto.graph.node) if node.name == "stage2.first/Conv")
+    pool = helper.make_node(
+        "MaxPool", ["stage1.y/relu"], ["most"], "pool", kernel_shape=[3, 3], pads=[1] * 4, strides=[1, 1]
+    )
+    proto.graph.node[place].input[0] = "most"
+    proto.graph.node.insert(place, pool)
+    model = onnxvis.load(write(proto, tmp_path))
+    item = onnxvis.read_input(model, photo(tmp_path, height=32, width=32))
+    strong = {name: (Strong(0, np.eye(side)),) for name, side in (("stage1.y/relu", 16), ("stage2.y/relu", 8))}
+    found = excited_cards(model, item, strong, Patches(), OPTIONS, silent)
+    rules: tuple[tuple[str, Variant, Variant, str], ...] = (
+        ("stage1.y/relu", "guided", "deconvnet", "by guided backpropagation (Springenberg"),
+        ("stage2.y/relu", "deconvnet", "guided", "through a deconvnet (Zeiler and Fergus, 2014)"),
+    )
+    for tensor, rule, other, said in rules:
+        assert found[tensor].how[0].startswith(said)
+        shown = decoded(found[tensor].channels[0].projection)
+        apart = []
+        for variant in (rule, other):
+            (one,) = project(model, item.feeds, tensor, [0], variant=variant, options=OPTIONS.run)
+            picture = projection_picture(one.values).astype(int).repeat(6, axis=0).repeat(6, axis=1)
+            apart.append(np.abs(shown - picture).mean())
+        assert apart[0] < apart[1] / 2
 
 
 def test_patches_are_searched_for_the_channels_of_all_inputs_together(tmp_path: Path) -> None:

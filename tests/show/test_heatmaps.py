@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import ImageDraw
 
 from onnxvis.measure.boxes.detections import Box
 from onnxvis.measure.heatmaps.explain import Heatmap
@@ -70,6 +71,19 @@ def test_a_page_holds_the_picture_and_every_map() -> None:
     assert white[:, -12:].all()
     assert white[-12:].all()
     assert 0.2 < white.mean() < 0.7
+
+
+def test_a_blank_map_is_called_blank_on_a_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    draw = ImageDraw.ImageDraw.text
+
+    def noted(self: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *more: object) -> None:
+        written.append(text)
+        draw(self, xy, text, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    heatmap_page([(found(ramp(), "cam"), "a"), (found(np.zeros((20, 30)), "gradcam"), "b")], None, "title", "gray")
+    assert written == ["title", "cam", "a", "gradcam: blank", "b"]
 
 
 def test_arrays_stand_under_their_methods() -> None:

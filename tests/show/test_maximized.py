@@ -17,6 +17,7 @@ from onnxvis.show.maximized import (
     describe_maximized,
     maximized_arrays,
     maximized_page,
+    whole_steps,
 )
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -73,6 +74,24 @@ def test_curves_have_colours_and_lengths_of_their_own() -> None:
         reach.append(np.nonzero(ours)[1].max())
     assert reach[0] > 500
     assert 140 < reach[1] < 180
+
+
+def test_steps_are_written_as_whole_numbers() -> None:
+    assert [whole_steps(last) for last in (1, 2, 3, 4)] == [[1], [1, 2], [1, 2, 3], [1, 2, 3, 4]]
+    for last in (5, 6, 8, 11, 12, 13, 100, 512, 1_000_000):
+        steps = whole_steps(last)
+        assert 2 <= len(steps) <= 8
+        assert all(isinstance(step, int) and 1 <= step <= last for step in steps)
+
+
+def test_the_legend_keeps_the_channel_of_a_long_name() -> None:
+    """Two names that differ in the channel before a long position are drawn differently, and one name the same."""
+    one, same, other = (
+        ascent_picture([("deep/" * 60 + end, np.arange(9.0))], "title")[40:80, 600:]
+        for end in (":31@100,100", ":31@100,100", ":32@100,100")
+    )
+    assert (one == same).all()
+    assert (one != other).any()
 
 
 def test_flat_and_single_curves_are_drawn() -> None:

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from PIL import ImageDraw
 
 from onnxvis.measure.patches import ChannelPatches, Patch, TensorPatches
 from onnxvis.show.patches import channel_page, describe_patches, field_of, overview_page, patch_grid
@@ -84,6 +87,33 @@ def test_texts_are_drawn_and_none_can_break_the_page() -> None:
     hostile = "<script>\x1b[31m\u202e\udcff\n" * 500
     page = channel_page(one, (64, 64), 1, hostile, [one.patches[0].pixels], hostile)
     np.testing.assert_array_equal(page[84:212, 14:142], plain[84:212, 14:142])
+
+
+@pytest.mark.parametrize("projected", [True, False])
+def test_what_a_value_sees_is_never_cut_from_a_title(projected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the narrowest pages: of the names before it the ends stay, and all of it lies on the page."""
+    written: list[tuple[str, int, float]] = []
+    draw = ImageDraw.ImageDraw.text
+
+    def noted(
+        self: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, fill: object, font: Any, **more: Any
+    ) -> None:
+        written.append((text, self.im.size[0], xy[0] + font.getlength(text)))
+        draw(self, xy, text, fill, font, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", noted)
+    one = channel(patch((1, 1, 65, 65), 12.25))
+    sees = ", each value sees 1047 x 1047 pixels; 60000 pictures"
+    title = f"/layer2/layer2.0/conv{'/deeper' * 20}/Conv_output_0 of a_long_name.onnx{sees}"
+    channel_page(one, (64, 64), 1, title, [one.patches[0].pixels] if projected else None)
+    overview_page([(one, patch_grid([one.patches[0].pixels], one, (64, 64), 1))], title)
+    lines = [line for line in written if line[0].endswith(sees)]
+    assert len(lines) == 2
+    for text, width, end in lines:
+        assert text.startswith("/lay")
+        assert ".onnx," in text
+        assert end <= width - 14
+    assert overview_page([(one, one.patches[0].pixels)], f"{sees * 500}").shape[1] < 700, "a name is no title"
 
 
 def test_an_overview_has_eight_channels_a_row_and_says_which_never_respond() -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from onnxvis.errors import UsageError
 from onnxvis.measure.ladder import Ladder, Step
 from onnxvis.measure.projections import Position, Projection
 from onnxvis.show.colormap import palette
@@ -158,6 +159,16 @@ def test_the_first_channels_of_each_step_alone() -> None:
     np.testing.assert_array_equal(last, projection_picture(found.steps[2].values))
     page = ladder_page(found, None, "", first=3)
     assert page.shape[0] == TITLE + 3 * (TILE + 44 + GAP // 2)
+
+
+def test_a_page_of_more_than_40_megapixels_is_refused() -> None:
+    """Three steps are three rows of at most 278 pixels, and a channel takes 230: 208 of them fit, 209 do not."""
+    assert 208 * 230 * 3 * 278 < 40e6 < 209 * 230 * 3 * 278
+    found = ladder_of(channels=209)
+    with pytest.raises(UsageError, match=r"3 steps of up to 209 channels make .* of 40 megapixels.*smaller --first"):
+        ladder_page(found, None, "", first=999)
+    assert ladder_page(found, None, "", first=208).shape[1] == 2 * GAP + 208 * (TILE + BETWEEN) - BETWEEN
+    assert ladder_page(found, None, "").shape[1] < 2000
 
 
 def test_arrays_by_name() -> None:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from onnxvis.cli.options import add_quiet
 from onnxvis.cli.progress import Progress
 from onnxvis.cli.recipes.torchvision import check_seed, class_names, sides, write
 from onnxvis.errors import UsageError
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ["add_arguments", "run"]
 
@@ -57,7 +62,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"--channels {options.channels} cannot be; give 1 to {_MOST_CHANNELS}")
     given = [path for path in (file, options.checkpoint, options.labels) if path is not None]
     refuse_overwriting(options.output, (), given)
-    metadata = _metadata(options, (height, width))
+    labels = class_names(options.labels, None)
+    metadata = _metadata(labels, options.preprocess, (height, width))
     need("torch")
     with Progress(options.quiet) as progress, own_imports(file):
         progress(f"running {one_line(file.name)}")
@@ -68,20 +74,29 @@ def run(options: argparse.Namespace) -> int:
         progress(f"exporting {name} and comparing it with PyTorch")
         shape = (1, options.channels, height, width)
         exported = export_checked(network, shape, metadata, fold=options.fold, opset=options.opset, name=name)
+        if labels is not None:
+            _check_labels(labels, exported.model, name)
         write(exported, options.output, progress)
     print(options.output)
     return 0
 
 
-def _metadata(options: argparse.Namespace, size: tuple[int, int]) -> dict[str, str]:
+def _metadata(labels: Sequence[str] | None, preprocess: str | None, size: tuple[int, int]) -> dict[str, str]:
     from onnxvis.models.describe import labels_metadata, preprocess_metadata
     from onnxvis.run.preprocess import preset
 
     metadata: dict[str, str] = {}
-    labels = class_names(options.labels, None)
     if labels is not None:
         metadata |= labels_metadata(labels)
-    if options.preprocess is not None:
-        preset(options.preprocess)
-        metadata |= preprocess_metadata({"preset": options.preprocess, "size": list(size)})
+    if preprocess is not None:
+        preset(preprocess)
+        metadata |= preprocess_metadata({"preset": preprocess, "size": list(size)})
     return metadata
+
+
+def _check_labels(labels: Sequence[str], model: onnx.ModelProto, name: str) -> None:
+    """Raise UsageError where there are outputs (batch, classes), and none of them has as many classes as labels."""
+    shapes = [output.type.tensor_type.shape.dim for output in model.graph.output]
+    counts = [sides[1].dim_value for sides in shapes if len(sides) == 2 and sides[1].dim_value]
+    if counts and len(labels) not in counts:
+        raise UsageError(f"{len(labels)} labels do not go with the {counts[0]} classes of {name}")

@@ -98,7 +98,7 @@ def _after_suppression(
         there = f"box:0 to box:{len(boxes) - 1}" if boxes else "none"
         raise UsageError(f"{model.name} found no box {wanted} in this picture; it found {there}")
     least = found.least_score if found else 0
-    return _box(decoded, every), (f"no box reaches a score of {least:g}: the strongest candidate is explained",)
+    return _box(decoded, every), (f"no box reaches a score of {least:g}: box:0 is the strongest candidate",)
 
 
 def _of_class(

@@ -11,6 +11,7 @@ import numpy as np
 from onnxvis.errors import UsageError
 from onnxvis.files import one_line
 from onnxvis.graph.select import select
+from onnxvis.measure.boxes.chosen import is_box
 from onnxvis.measure.target import TOP, resolve_target
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 
     from onnxvis.graph.load import Model
 
-__all__ = ["Aim", "Objective", "resolve"]
+__all__ = ["Aim", "Objective", "resolve", "short_label"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_LONGEST_PLACE = 30
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,20 @@ class Aim:
             return float((self.weights[chosen] * tensor[chosen].astype(np.float64)).sum())
 
 
+def short_label(label: str, limit: int = 120) -> str:
+    """An aim's name on one line, of `limit` characters or little more: what stands before its last colon is cut in the
+    middle, never the channel and the position behind it.
+    """
+    line = one_line(label, 2 * len(label) + limit)
+    tensor, colon, place = line.rpartition(":")
+    if not colon or len(place) > _LONGEST_PLACE:
+        return one_line(label, limit)
+    room = max(limit - len(place) - 2, 2)
+    if len(tensor) <= room + 1:
+        return line
+    return f"{tensor[: room - room // 2]}…{tensor[-(room // 2) :]}:{place}"
+
+
 def resolve(
     model: Model,
     objective: Objective,
@@ -82,10 +99,15 @@ def resolve(
     if not objective.target:
         return _unit(model, objective, values)
     given = outputs()
+    if is_box(objective.target) and objective.target.startswith("box:") and "box" not in given:
+        raise UsageError(
+            "there is no box before there is a picture; name a class in a cell of a detector: class:CLASS@ROW,COLUMN"
+        )
     target = resolve_target(model, objective.target, given, feeds=feeds)
     like = values(target.tensor)
     weights = target.seed(np.zeros(like.shape))
-    index = target.index[0] if len(target.index) == 1 and target.box is None else None
+    classes = target.box is None and len(target.index) == 1 and all(size == 1 for size in target.shape[2:])
+    index = target.index[0] if classes else None
     return Aim(target.tensor, weights, str(target), index, target.notes)
 
 
@@ -105,9 +127,8 @@ def _unit(model: Model, objective: Objective, values: Callable[[str], Array]) ->
     last = like.ndim == 4 and model.maps.layouts.get(name) == "NHWC"
     maps: Array = np.moveaxis(np.zeros(like.shape), -1, 1) if last else np.zeros(like.shape)
     channel = objective.channel or 0
-    if not -maps.shape[1] <= channel < maps.shape[1]:
+    if not 0 <= channel < maps.shape[1]:
         raise UsageError(f"'{called}' has {maps.shape[1]} channels; {channel} is not one of 0 to {maps.shape[1] - 1}")
-    channel %= maps.shape[1]
     label = f"{name}:{channel}"
     if objective.position is None:
         maps[0, channel] = 1 / maps[0, channel].size

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxvis.errors import InputError
-from onnxvis.files import one_line
 from onnxvis.measure.activations import Probe
 from onnxvis.measure.maximize.climb import Climb
-from onnxvis.measure.maximize.objective import Aim, Objective
+from onnxvis.measure.maximize.objective import Aim, Objective, short_label
 from onnxvis.measure.maximize.optimizers import OPTIMIZERS
 from onnxvis.measure.maximize.run import ascend, values_of
 from onnxvis.measure.maximize.settings import Settings
@@ -191,7 +190,7 @@ def _activations(
             found += [aim.value(values[k : k + 1] if feeding.batch > 1 else values) for k in range(len(part))]
             tell("measuring the landscape", len(found), len(places))
     if not np.isfinite(found).all():
-        raise InputError(f"'{one_line(aim.label)}' is not finite somewhere on the plane of the paths; lower --steps")
+        raise InputError(f"'{short_label(aim.label)}' is not finite somewhere on the plane of the paths; lower --steps")
     return np.asarray(found)
 
 

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from onnxvis.errors import InputError, UsageError
-from onnxvis.files import one_line
 from onnxvis.measure.maximize.climb import Climb
 from onnxvis.measure.maximize.feeding import Feeding
-from onnxvis.measure.maximize.objective import Aim, Objective
+from onnxvis.measure.maximize.objective import Aim, Objective, short_label
 from onnxvis.measure.maximize.settings import Settings
 from onnxvis.measure.maximize.slope import Slope
 from onnxvis.measure.maximize.stage import Stage
@@ -98,7 +97,7 @@ def maximize_all(
             found[place] = _made(stage, climb, stage.aims[place], value, slope)
             silent += [climb.notes[0]] if climb.stuck else []
     if len(silent) == len(stage.aims):
-        raise UsageError(f"nothing excites '{one_line(stage.aims[0].label)}': {silent[0]}")
+        raise UsageError(f"nothing excites '{short_label(stage.aims[0].label)}': {silent[0]}")
     return tuple(found[place] for place in range(len(stage.aims)))
 
 
@@ -120,9 +119,7 @@ def ascend(
         found = slope.at([feeding.fed(climb.next()) for climb, _ in left], [aim for _, aim in left])
         for (climb, aim), (value, gradient) in zip(left, found, strict=True):
             if not (math.isfinite(value) and np.isfinite(gradient).all()):
-                raise InputError(
-                    f"'{one_line(aim.label)}' or its gradient is no finite number at step {step}; lower --rate"
-                )
+                raise InputError(_not_finite(feeding.model, aim, step))
             climb.follow(value, feeding.pulled(gradient))
         tell(step, sum(value for value, _ in found) / len(found))
         left = [pair for pair in left if not pair[0].stuck]
@@ -131,6 +128,16 @@ def ascend(
             left = [pair for pair, value in zip(left, reached, strict=True) if value < settings.until]
         if not left:
             return
+
+
+def _not_finite(model: Model, aim: Aim, step: int) -> str:
+    what = f"'{short_label(aim.label)}' or its gradient"
+    if step > 1:
+        return f"{what} is no finite number at step {step}; lower --rate"
+    return (
+        f"{model.name} itself gives NaN or infinite numbers at the start: {what} is not finite for the grey noise that "
+        "every picture climbs from; name a tensor before the one where they begin"
+    )
 
 
 def values_of(climbs: Sequence[Climb], aims: Sequence[Aim], feeding: Feeding, slope: Slope) -> list[float]:

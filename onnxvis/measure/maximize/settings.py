@@ -48,21 +48,21 @@ class Settings:
         optimizer(self.optimizer)
         if self.kind not in KINDS:
             raise UsageError(f"a picture is made of {' or '.join(KINDS)}, not of '{one_line(self.kind)}'")
-        for name, value, most in (
-            ("steps", self.steps, _MOST_STEPS),
-            ("blur", self.blur, _MOST_STEPS),
-            ("seed", self.seed, _MOST_SEED),
-            ("jitter", self.wobble.jitter, 10_000),
-            ("rotate", self.wobble.rotate, 180),
-            ("l2", self.l2, math.inf),
-            ("tv", self.tv, math.inf),
+        for name, value, least, most in (
+            ("steps", self.steps, 1, _MOST_STEPS),
+            ("blur", self.blur, 0, _MOST_STEPS),
+            ("seed", self.seed, 0, _MOST_SEED),
+            ("jitter", self.wobble.jitter, 0, 10_000),
+            ("rotate", self.wobble.rotate, 0, 180),
+            ("l2", self.l2, 0, math.inf),
+            ("tv", self.tv, 0, math.inf),
         ):
-            if not 0 <= value <= most or math.isinf(value):
-                raise UsageError(f"--{name} {value:g} is out of range; give a number from 0 to {most:g}")
+            if not least <= value <= most or value == math.inf:
+                given = one_line(f"{value:,}", 40) if isinstance(value, int) else f"{value:g}"
+                there = f"from {least} to {most:,}" if most < math.inf else f"from {least} up"
+                raise UsageError(f"--{name} {given} is out of range; give a number {there}")
         if not 0 <= self.wobble.scale < 1:
             raise UsageError(f"--scale {self.wobble.scale:g} is out of range; give a share from 0 to below 1")
-        if not self.steps:
-            raise UsageError("--steps 0 would leave nothing to see; give 1 at least")
         if self.rate is not None and not 0 < self.rate < math.inf:
             raise UsageError(f"--rate {self.rate:g} is out of range; give a number above 0")
         if self.until is not None and not math.isfinite(self.until):

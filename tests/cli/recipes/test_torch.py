@@ -44,6 +44,14 @@ from torch import nn
 
 def block(a, b):
     return nn.Sequential(nn.Conv2d(a, b, 3, 2, 1, bias=False), nn.BatchNorm2d(b), nn.LeakyReLU(0.1))
+
+class Two(nn.Module):
+    def forward(self, x, y):
+        return x + y
+
+class Leaves(nn.Module):
+    def forward(self, x):
+        raise SystemExit(3)
 """
 
 
@@ -112,6 +120,22 @@ def test_a_function_grey_input_labels_and_a_preset(torch: Any, net: Path, tmp_pa
     assert flags.said() == {"preset": "unit", "size": (28, 28)}
 
 
+def test_labels_must_be_as_many_as_the_classes(
+    torch: Any, net: Path, tmp_path: Path, fails: Callable[..., str]
+) -> None:
+    """Of one of the outputs (batch, classes), where there is any; maps say nothing of their classes."""
+    net.write_text(
+        NET + "class Both(nn.Module):\n    def forward(self, x):\n        return x.mean((2, 3)), x[:, 0, 0, :5], x\n"
+    )
+    (tmp_path / "labels.txt").write_text("a\nb\nc\nd\ne\n")
+    given = ["--size", "28", "--labels", str(tmp_path / "labels.txt"), "-o", str(tmp_path / "x.onnx")]
+    said = fails("make", "torch", f"{net}:classifier", "--channels", "1", *given)
+    assert said == "5 labels do not go with the 4 classes of classifier"
+    assert not (tmp_path / "x.onnx").exists()
+    assert main(["make", "torch", f"{net}:Both", *given]) == 0
+    assert main(["make", "torch", f"{net}:TwoHeads", "--args", "num_classes=9", *given]) == 0
+
+
 def test_random_weights_come_from_the_seed(torch: Any, net: Path, tmp_path: Path) -> None:
     files = [tmp_path / f"{letter}.onnx" for letter in "abc"]
     for file, seed in zip(files, "112", strict=True):
@@ -127,6 +151,9 @@ def test_random_weights_come_from_the_seed(torch: Any, net: Path, tmp_path: Path
         (["NET:TwoHeads"], "TwoHeads in "),
         (["NET:classifier"], "classifier does not run on an input of 1x3x224x224 ("),
         (["NET:classifier", "--checkpoint", "NET"], "net.py is no checkpoint of PyTorch"),
+        (["NET:classifier", "--checkpoint", "FOLDER"], "project is a folder; give the file of weights itself"),
+        (["PIECES:Two"], "a module that takes more than one input, or none, is not supported here"),
+        (["PIECES:Leaves"], "Leaves ended the process instead of running (sys.exit(3))"),
         (["PIECES:block", "--args", "a=1", "--args", "b='x'"], "block in "),
         (["FOLDER/absent.py:Net"], "absent.py; write it as FILE.py:CLASS"),
     ],

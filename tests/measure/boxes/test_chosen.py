@@ -98,7 +98,7 @@ def test_where_no_box_is_sure_the_strongest_stands_for_it() -> None:
     assert found is not None
     one = chosen("box:0", doubtful)
     assert one.box.score == found.boxes[0].score < 0.05
-    assert one.notes == ("no box reaches a score of 0.05: the strongest candidate is explained",)
+    assert one.notes == ("no box reaches a score of 0.05: box:0 is the strongest candidate",)
     with pytest.raises(UsageError, match="found no box 1 in this picture; it found none"):
         chosen("box:1", doubtful)
 

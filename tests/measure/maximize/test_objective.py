@@ -8,7 +8,7 @@ import pytest
 
 from onnxvis.errors import TensorNotFound, UsageError
 from onnxvis.graph.load import Model
-from onnxvis.measure.maximize.objective import Aim, Objective, resolve
+from onnxvis.measure.maximize.objective import Aim, Objective, resolve, short_label
 from tests.tiny import from_text, tiny
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -37,7 +37,7 @@ def test_a_channel_is_its_mean_over_positions() -> None:
 
 
 def test_a_position_is_one_unit() -> None:
-    found = aim(Objective("stage1.y/relu", -1, (4, 9)))
+    found = aim(Objective("stage1.y/relu", 7, (4, 9)))
     values = drawn("stage1.y/relu")
     assert found.value(values) == values[0, 7, 4, 9]
     assert found.label == "stage1.y/relu:7@4,9"
@@ -85,11 +85,12 @@ def test_what_makes_no_sense_is_refused(given: dict[str, Any], message: str) -> 
     ("objective", "message"),
     [
         (Objective("stage1.y/relu", 8), "has 8 channels; 8 is not one of 0 to 7"),
+        (Objective("stage1.y/relu", -1), "has 8 channels; -1 is not one of 0 to 7"),
         (Objective("stage1.y/relu", 1, (16, 0)), "has 16 × 16 positions; row 16, column 0"),
         (Objective("logits", 1, (0, 0)), "has no positions"),
         (Objective("*relu", 1), "means 5 tensors|means 10 tensors"),
         (Objective(target="77"), "no element 77"),
-        (Objective(target="box:0"), "box"),
+        (Objective(target="box:0"), "no box before there is a picture; name a class in a cell"),
     ],
 )
 def test_what_is_not_there_is_refused_with_what_is(objective: Objective, message: str) -> None:
@@ -100,6 +101,22 @@ def test_what_is_not_there_is_refused_with_what_is(objective: Objective, message
 def test_an_unknown_tensor_is_refused_with_the_nearest() -> None:
     with pytest.raises(TensorNotFound, match=r"nearest: 'stage1\.y/relu'"):
         aim(Objective("stage1.y/rel", 1))
+
+
+@pytest.mark.parametrize(("shape", "index"), [((1, 10, 1, 1), 4), ((1, 10, 3, 3), None), ((1, 10, 7), None)])
+def test_only_class_scores_have_classes(
+    monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...], index: int | None
+) -> None:
+    monkeypatch.setitem(SHAPES, "logits", shape)
+    assert aim(Objective(target="logits:4")).index == index
+
+
+def test_a_label_loses_its_tensor_s_middle_never_its_channel() -> None:
+    assert short_label("layer1:7@2,3") == "layer1:7@2,3"
+    assert short_label("a" * 200 + "z:1023@11,12", 30) == "a" * 9 + "…" + "a" * 8 + "z:1023@11,12"
+    assert short_label("one\n:3") == "one\\x0a:3"
+    assert len(short_label("no channel " * 30)) == 120
+    assert len(short_label("a:" + "long " * 60)) == 120
 
 
 def test_what_has_no_channels_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

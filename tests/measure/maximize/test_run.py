@@ -181,5 +181,18 @@ def test_grey_pictures_have_three_equal_colours() -> None:
 
 def test_numbers_that_overflow_are_an_error() -> None:
     proto = from_text("g (float[1,3,8,8] image) => (float[1,3,8,8] y) { a = Exp(image) b = Exp(a) y = Exp(b) }")
-    with pytest.raises(InputError, match=r"'y:0' or its gradient is no finite number at step 1; lower --rate"):
+    with pytest.raises(InputError, match=r"case\.onnx itself gives NaN or infinite numbers at the start: 'y:0' or its"):
         climbed(proto, Objective("y", 0), preset="raw")
+
+
+def test_numbers_that_overflow_on_the_way_are_blamed_on_the_rate() -> None:
+    """y = exp(400 (x − 0.35)) leaves float32 at x = 0.57, beyond the grey that a picture climbs from."""
+    proto = from_text(
+        "g (float[1,3,8,8] image) => (float[1,3,8,8] y) <float less = {0.35}, float far = {400}> "
+        "{ a = Sub(image, less) b = Mul(a, far) y = Exp(b) }"
+    )
+    fast = Settings(steps=40, wobble=STILL, rate=0.3, kind="pixels", decorrelated=False)
+    with pytest.raises(
+        InputError, match=r"'y:0' or its gradient is no finite number at step ([2-9]|\d\d); lower --rate"
+    ):
+        climbed(proto, Objective("y", 0), fast, preset="unit")

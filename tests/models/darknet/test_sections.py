@@ -47,6 +47,7 @@ def test_heads() -> None:
         ("yolo mask=0,1 anchors=1,2,3 num=2 classes=2", "has 3 numbers in anchors; two above 0 for each of num=2"),
         ("yolo mask=0,1 anchors=1,2,3,0 num=2 classes=2", "has 4 numbers in anchors; two above 0"),
         ("yolo num=2 classes=2", "has 0 numbers in anchors"),
+        ("yolo mask= anchors=1,2,3,4 num=2 classes=2", "has an empty mask=; list the head's anchors there"),
         ("yolo mask=0,2 anchors=1,2,3,4 num=2 classes=2", "has mask=2; it can be 0 to 1"),
         ("yolo mask=0,1 anchors=1,2,3,4 num=2 classes=3", r"needs 2 x \(5 \+ 3\) = 16 channels and reads 14: filters"),
         ("yolo mask=0,1 anchors=1,2,3,4 num=2 classes=0", "has classes=0; it can be 1 to"),
