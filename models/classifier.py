@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .describe import labels_metadata, preprocess_metadata
+from .describe import labels_metadata, square_metadata
 from .scenes import make_scene
 from .shapes import KINDS
 from .torch_export import export_module
@@ -40,16 +40,7 @@ _BATCH = 64
 
 def metadata() -> dict[str, str]:
     """What the model file says about itself: the labels, and how a picture becomes its input."""
-    preprocess = {
-        "size": [SIZE, SIZE],
-        "fit": "stretch",
-        "interpolation": "area",
-        "bgr": False,
-        "divide": 255.0,
-        "mean": MEAN,
-        "std": STD,
-    }
-    return labels_metadata(KINDS) | preprocess_metadata(preprocess)
+    return labels_metadata(KINDS) | square_metadata(SIZE, "stretch", MEAN, STD)
 
 
 def batch_of(seeds: Iterable[int]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

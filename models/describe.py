@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["YoloHead", "detector_metadata", "labels_metadata", "preprocess_metadata"]
+__all__ = ["YoloHead", "detector_metadata", "labels_metadata", "preprocess_metadata", "square_metadata"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ def labels_metadata(names: Sequence[str]) -> dict[str, str]:
 def preprocess_metadata(settings: Mapping[str, Any]) -> dict[str, str]:
     """How a picture becomes the input: keys as the flags are called (size, fit, bgr, divide, mean, …)."""
     return {"onnxvis.preprocess": json.dumps(dict(settings))}
+
+
+def square_metadata(size: int, fit: str, mean: Sequence[float], std: Sequence[float]) -> dict[str, str]:
+    """The input is `size` × `size` RGB, averaged down to that, and (pixel / 255 − mean) / std, by channel."""
+    settings = {"size": [size, size], "fit": fit, "interpolation": "area", "bgr": False, "divide": 255.0}
+    return preprocess_metadata({**settings, "mean": mean, "std": std})
 
 
 def detector_metadata(

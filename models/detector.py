@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .crowds import make_crowd
-from .describe import YoloHead, detector_metadata, labels_metadata, preprocess_metadata
+from .describe import YoloHead, detector_metadata, labels_metadata, square_metadata
 from .precision import mean_average_precision
 from .shapes import KINDS
 from .torch_export import export_module
@@ -48,17 +48,8 @@ _STEPS, _BATCH, _RATE = 4000, 32, 3e-3
 
 def metadata(decoded: bool = False) -> dict[str, str]:
     """What the model file says about itself: the labels, its heads, and how a picture becomes its input."""
-    preprocess = {
-        "size": [SIZE, SIZE],
-        "fit": "letterbox",
-        "interpolation": "area",
-        "bgr": False,
-        "divide": 255.0,
-        "mean": (0.0, 0.0, 0.0),
-        "std": (1.0, 1.0, 1.0),
-    }
     heads = detector_metadata(HEADS, len(KINDS), ("boxes", "scores") if decoded else None)
-    return labels_metadata(KINDS) | preprocess_metadata(preprocess) | heads
+    return labels_metadata(KINDS) | square_metadata(SIZE, "letterbox", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)) | heads
 
 
 def batch_of(seeds: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -11,7 +11,7 @@ import numpy as np
 from onnxvis.errors import InputError
 from onnxvis.files import one_line
 
-from ..describe import labels_metadata, preprocess_metadata
+from ..describe import labels_metadata, square_metadata
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -62,16 +62,7 @@ class Split:
 
 def metadata(labels: Sequence[str], size: int) -> dict[str, str]:
     """What the exported file says: the labels, and how a picture becomes the input (as `normalised` does)."""
-    preprocess = {
-        "size": [size, size],
-        "fit": "stretch",
-        "interpolation": "area",
-        "bgr": False,
-        "divide": 255.0,
-        "mean": MEAN,
-        "std": STD,
-    }
-    return labels_metadata(labels) | preprocess_metadata(preprocess)
+    return labels_metadata(labels) | square_metadata(size, "stretch", MEAN, STD)
 
 
 def normalised(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -196,12 +196,8 @@ def _events(options: argparse.Namespace) -> AbstractContextManager[EventFile | N
 
 def _notes(item: PreparedInput) -> tuple[str, ...]:
     """What was done with an input that its reader might not expect."""
-    settings = item.preprocessing
-    if settings is None or not settings.guessed:
-        return item.notes
-    from onnxvis.run.flags import flags_text
-
-    return (*item.notes, f"how pictures are prepared was GUESSED; settle it with: {flags_text(settings)}")
+    guess = shared.guess_note(item.preprocessing)
+    return item.notes if guess is None else (*item.notes, guess)
 
 
 def _labels(model: Model, selection: Selection) -> dict[str, str]:

@@ -5,7 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from onnxvis.models.describe import YoloHead, detector_metadata, labels_metadata, preprocess_metadata
+from onnxvis.models.describe import (
+    YoloHead,
+    detector_metadata,
+    labels_metadata,
+    preprocess_metadata,
+    square_metadata,
+)
 from onnxvis.run.hints import from_our_metadata
 from onnxvis.run.labels import read_labels
 
@@ -24,6 +30,14 @@ def test_preprocessing_is_read_back_as_flags() -> None:
     preset = from_our_metadata(preprocess_metadata({"preset": "yolo", "size": [416, 416]}))
     assert preset is not None
     assert preset.said() == {"preset": "yolo", "size": (416, 416)}
+
+
+def test_square_pictures_are_read_back_as_flags() -> None:
+    flags = from_our_metadata(square_metadata(96, "letterbox", (0.5, 0.4, 0.3), (0.2, 0.1, 0.3)))
+    assert flags is not None
+    assert (flags.size, flags.fit, flags.interpolation) == ((96, 96), "letterbox", "area")
+    assert (flags.bgr, flags.divide) == (False, 255.0)
+    assert (flags.mean, flags.std) == ((0.5, 0.4, 0.3), (0.2, 0.1, 0.3))
 
 
 def test_heads_of_a_detector_stand_as_json() -> None:

@@ -68,9 +68,9 @@ def test_a_linear_unit_s_picture_under_a_penalty_on_contrast_is_its_kernel(class
     model = load(classifier)
     kernels, tensor = model.read("conv1.weight"), "/conv1/Conv_output_0"
     still = Settings(kind="pixels", decorrelated=False, wobble=STILL, steps=60, rate=0.01, l2=4e5)
-    found = maximize_all(model, [Objective(tensor, k, (20, 20)) for k in range(8)], still, OPTIONS)
+    found = maximize_all(model, [Objective(tensor, k, (20, 20)) for k in range(len(kernels))], still, OPTIONS)
     top, bottom, left, right = receptive_field(model, tensor).at(20, 20)
-    for kernel, one in zip(kernels, found, strict=False):
+    for kernel, one in zip(kernels, found, strict=True):
         crop = one.picture[top:bottom, left:right].transpose(2, 0, 1).astype(np.float64)
         assert np.corrcoef(crop.ravel(), (kernel / 0.25).ravel())[0, 1] >= 0.99
 
